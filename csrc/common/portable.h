@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a .cu file includes instead of CUDA's headers. All that differs between nvcc and the CPU emulation
+// (tests/cuda_emulation) stands here: the launch, dynamic shared memory, and every piece of inline PTX, one wrapper per
+// instruction. A .cuh that only declares launchers may include it too: a host compiler then sees the runtime API alone.
+#pragma once
+
+#if defined(WARPHASH_CUDA_EMULATION)
+// The build puts cuda_emulation.h in front of each file; it brings the language, the intrinsics, DYNAMIC_SHARED and the
+// engine behind launch().
+#elif defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#else
+#include <cuda_runtime_api.h>
+#endif
+
+#if defined(WARPHASH_CUDA_EMULATION) || defined(__CUDACC__)
+
+#if !defined(WARPHASH_CUDA_EMULATION)
+// Once per kernel; aligned to 128 bytes, as the widest asynchronous copies want.
+#define DYNAMIC_SHARED(type, name)                                       \
+  extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[]; \
+  type* name = reinterpret_cast<type*>(dynamic_shared_bytes)
+#endif
+
+namespace warphash {
+
+// ---- Launch ---------------------------------------------------------------------------------------------------------
+
+// Returns the launch's error; what the kernel does wrong later shows at the next synchronisation (emulated: here).
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                   Arguments&&... arguments) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::launch(kernel, grid, block, shared_bytes, stream, static_cast<Arguments&&>(arguments)...);
+#else
+  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Arguments&&>(arguments)...);
+  return cudaGetLastError();
+#endif
+}
+
+// ---- Asynchronous copies from global to shared memory (sm_80) -------------------------------------------------------
+
+// Both addresses are multiples of 16. The caller's copies may be read after copy_async_wait, other threads' copies after
+// a barrier on top of that.
+__device__ __forceinline__ void copy_async_16(void* shared, const void* global) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::copy_async(shared, global, 16, 16);
+#else
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(unsigned(__cvta_generic_to_shared(shared))),
+               "l"(global)
+               : "memory");
+#endif
+}
+
+// Copies the first `bytes` (0 to 16) and fills the rest of the 16 with zeros: for tails. With 0 nothing is read, but
+// `global` must still be an address of global memory.
+__device__ __forceinline__ void copy_async_16_or_zero(void* shared, const void* global, unsigned bytes) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::copy_async(shared, global, bytes, 16);
+#else
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(unsigned(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(bytes)
+               : "memory");
+#endif
+}
+
+// Closes the group of the copies issued since the last commit.
+__device__ __forceinline__ void copy_async_commit() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::copy_commit();
+#else
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits until at most `pending` of the caller's latest groups are still under way.
+template <int pending>
+__device__ __forceinline__ void copy_async_wait() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::copy_wait(pending);
+#else
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
+}
+
+// ---- Loads and stores through which blocks talk ---------------------------------------------------------------------
+
+// What another block wrote before its store_release is seen after a load_acquire that returns the stored value.
+__device__ __forceinline__ unsigned load_acquire(const unsigned* address) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::load_acquire(address);
+#else
+  unsigned value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(address) : "memory");
+  return value;
+#endif
+}
+
+__device__ __forceinline__ void store_release(unsigned* address, unsigned value) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::store_release(address, value);
+#else
+  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(address), "r"(value) : "memory");
+#endif
+}
+
+// ---- Tensor cores: d[16 x 8] += a[16 x 32 bytes] * b[32 bytes x 8], called by a whole warp --------------------------
+//
+// With group = lane / 4 and member = lane % 4, registers hold four bytes (32 bits) of a row of a or a column of b:
+//   a[r]: row group + 8 * (r % 2), bytes 4 * (member + 4 * (r / 2)) onwards
+//   b[r]: column group, bytes 4 * (member + 4 * r) onwards
+//   d[r]: row group + 8 * (r / 2), column 2 * member + r % 2
+#if defined(WARPHASH_CUDA_EMULATION)
+#define WARPHASH_MMA(name, instruction, dot)                                                         \
+  inline void name(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2],                      \
+                   const cuda_emulation::Site& site = cuda_emulation::Site::current()) {             \
+    cuda_emulation::mma_m16n8(#name, d, a, b, site, dot);                                            \
+  }
+#else
+#define WARPHASH_MMA(name, instruction, dot)                                                         \
+  __device__ __forceinline__ void name(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { \
+    asm volatile(instruction " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                \
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])                                    \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                \
+  }
+#endif
+// Signed bytes.
+WARPHASH_MMA(mma_m16n8k32_s8, "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32", cuda_emulation::dot_s8)
+// a unsigned, b signed: bits expanded to 0 and 1 against signed weights.
+WARPHASH_MMA(mma_m16n8k32_u8_s8, "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32", cuda_emulation::dot_u8_s8)
+// Bits: popcount(a & b). The .xor form is left out: from sm_90 on it is emulated in software.
+WARPHASH_MMA(mma_m16n8k256_b1_and, "mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc",
+             cuda_emulation::dot_b1_and)
+#undef WARPHASH_MMA
+
+}  // namespace warphash
+#endif
