@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host models of the PTX behind csrc/common/portable.h.
+#pragma once
+#include "arithmetic.h"
+#include "memory.h"
+
+namespace cuda_emulation {
+
+// ---- cp.async -------------------------------------------------------------------------------------------------------
+
+// Copies land at the wait, or at once if the seed says so; a missing wait then shows under half of the seeds. races.h sees
+// the write both at the issue and at the wait: whoever touches the place between the two without a barrier races.
+inline void copy_async(void* to, const void* from, size_t bytes, size_t filled) {
+  Busy guard;
+  auto is_aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+  if (bytes > filled || !is_aligned(to) || !is_aligned(from))
+    fail_here("cp.async", "moves 0 to 16 bytes between addresses that are multiples of 16");
+  if (bytes) note_access(from, bytes, false, false);
+  note_access(to, filled, true, false);
+  current->copies.push_back({to, from, bytes, filled, current->copy_group});
+  if (engine.eager_copies) std::memcpy(to, from, bytes), std::memset(static_cast<char*>(to) + bytes, 0, filled - bytes);
+}
+inline void copy_commit() {
+  Busy guard;
+  ++current->copy_group;
+}
+inline void copy_wait(unsigned pending_groups) {
+  Busy guard;
+  auto& copies = current->copies;
+  auto landed = [&](const Copy& c) { return c.group + pending_groups < current->copy_group; };
+  for (const Copy& c : copies)
+    if (landed(c)) {
+      note_access(c.to, c.filled, true, false);
+      std::memcpy(c.to, c.from, c.bytes);
+      std::memset(static_cast<char*>(c.to) + c.bytes, 0, c.filled - c.bytes);
+    }
+  std::erase_if(copies, landed);
+}
+
+// ---- ld.acquire, st.release -----------------------------------------------------------------------------------------
+
+inline unsigned load_acquire(const unsigned* address) {
+  fence();
+  yield_point(true);
+  note_access(address, sizeof *address, false, true);
+  Busy guard;
+  return *address;
+}
+inline void store_release(unsigned* address, unsigned value) {
+  yield_point();
+  note_access(address, sizeof *address, true, true);
+  Busy guard;
+  *address = value;
+}
+
+// ---- mma.sync -------------------------------------------------------------------------------------------------------
+
+// What one register of a row of A and one of a column of B add to the sum.
+inline int dot_s8(unsigned a, unsigned b) { return __dp4a(int(a), int(b), 0); }
+inline int dot_u8_s8(unsigned a, unsigned b) {
+  int sum = 0;
+  for (int i = 0; i < 4; ++i) sum += uint8_t(a >> 8 * i) * int8_t(b >> 8 * i);
+  return sum;
+}
+inline int dot_b1_and(unsigned a, unsigned b) { return __popc(a & b); }
+
+// portable.h says which register holds what.
+inline void mma_m16n8(const char* name, int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const Site& site,
+                      int (*dot)(unsigned, unsigned)) {
+  struct In {
+    unsigned a[4], b[2];
+    int c[4];
+  };
+  struct Out {
+    int d[4];
+  };
+  In own;
+  std::copy_n(a, 4, own.a), std::copy_n(b, 2, own.b), std::copy_n(d, 4, own.c);
+  Out out = warp_collective<Out>(name, ~0u, site, own, [dot](In** in, Out** out, unsigned) {
+    for (int row = 0; row < 16; ++row)
+      for (int column = 0; column < 8; ++column) {
+        int lane = row % 8 * 4 + column / 2, r = row / 8 * 2 + column % 2, sum = in[lane]->c[r];
+        for (int k = 0; k < 8; ++k)
+          sum += dot(in[row % 8 * 4 + k % 4]->a[row / 8 + k / 4 * 2], in[column * 4 + k % 4]->b[k / 4]);
+        out[lane]->d[r] = sum;
+      }
+  });
+  std::copy_n(out.d, 4, d);
+}
+
+}  // namespace cuda_emulation

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The launchers of the emulator's own test kernels. Pointers are device pointers; shapes stand beside them.
+#pragma once
+#include "common/portable.h"
+
+namespace warphash::demo {
+
+// sums [blocks] add up to the sum of x [n].
+cudaError_t block_sum(const float* x, float* sums, int n, int blocks, cudaStream_t stream);
+
+// y [n]: inclusive prefix sums of x [n], below 2^30 in all; state [ceil(n / 128) + 1]: workspace.
+cudaError_t scan(const unsigned* x, unsigned* y, unsigned* state, int n, cudaStream_t stream);
+
+// bins [256]: how often each value occurs in x [n].
+cudaError_t histogram(const unsigned char* x, unsigned* bins, int n, int blocks, cudaStream_t stream);
+
+// best [q, k]: the k smallest of distance << 32 | index for queries [q, words] among codes [n, words]; ~0 where n < k.
+// k from 1 to 64.
+cudaError_t hamming_topk(const unsigned long long* queries, const unsigned long long* codes, unsigned long long* best,
+                         int q, int n, int words, int k, cudaStream_t stream);
+
+// distances [q, n] between queries [q, 8] and codes [n, 8] of 256 bits.
+cudaError_t hamming_tiles(const unsigned* queries, const unsigned* codes, int* distances, int q, int n,
+                          cudaStream_t stream);
+
+// d [16, 8] = a [16, 32] * transposed b [8, 32], signed bytes; or a unsigned.
+cudaError_t tile_s8(const signed char* a, const signed char* b, int* d, cudaStream_t stream);
+cudaError_t tile_u8_s8(const unsigned char* a, const signed char* b, int* d, cudaStream_t stream);
+
+// Trilinear hash grid: y [n, levels, 2] from points [n, 3] in [0, 1] and table [levels, slots, 2]; slots a power of 2.
+cudaError_t grid_forward(const float* points, const float* table, float* y, int n, int levels, unsigned slots,
+                         cudaStream_t stream);
+// dtable [levels, slots, 2] from dy [n, levels, 2].
+cudaError_t grid_backward(const float* points, const float* dy, float* dtable, int n, int levels, unsigned slots,
+                          cudaStream_t stream);
+
+// C = A B in CSR. With columns null it only writes counts [rows]; then, given c_rows, columns in rising order and
+// values. slots: a power of 2, at least twice the distinct columns of any row of C.
+cudaError_t spgemm(const int* a_rows, const int* a_columns, const float* a_values, const int* b_rows,
+                   const int* b_columns, const float* b_values, int* counts, const int* c_rows, int* columns,
+                   float* values, int rows, int slots, cudaStream_t stream);
+
+// Each block waits for the last one: ends only if all blocks are resident. flags [blocks], zeros.
+cudaError_t wait_for_last_block(unsigned* flags, int blocks, cudaStream_t stream);
+
+// To time the emulator: one access per thread of x [n]; and `times` barriers in blocks of 256 threads.
+cudaError_t touch(int* x, int n, cudaStream_t stream);
+cudaError_t sync_many(int* x, int blocks, int times, cudaStream_t stream);
+
+}  // namespace warphash::demo
