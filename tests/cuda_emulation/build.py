@@ -115,16 +115,17 @@ def _compile(file: Path, mode: str, macros: Sequence[str], place: Path) -> tuple
 
 def _link(objects: Sequence[tuple[Path, str]], mode: str, place: Path) -> Path:
     names = [str(name) for name, _ in objects]
-    library = place / f"kernels.{_hash(*names)[:16]}.so"
-    record = library.with_suffix(".key")
-    script = EMULATOR / "shared_section.ld"
-    key = _hash(script.read_bytes(), *(content for _, content in objects))
-    if not (library.exists() and record.exists() and record.read_text() == key):
+    prefix, script = f"kernels.{_hash(*names)[:16]}", EMULATOR / "shared_section.ld"
+    key = _hash(script.read_bytes(), *(content for _, content in objects))[:16]
+    # The content stands in the name, since a process that has loaded a name never looks at its file again.
+    library = place / f"{prefix}.{key}.so"
+    if not library.exists():
         fresh = library.with_suffix(".new")
         flags = ["-shared", "-Wl,-z,defs", *LINK_FLAGS[mode], f"-Wl,-T,{script}"]
         _run(["g++", "-o", str(fresh), *names, *flags], f"linking {library.name}")
-        fresh.replace(library)  # whoever has the old one loaded keeps it
-        record.write_text(key)
+        for old in place.glob(f"{prefix}.*.so"):
+            old.unlink()
+        fresh.replace(library)
     return library
 
 

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each demo kernel must compute: every check runs the kernel on small input and compares with NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .emulated import EmulatedKernels
+
+KERNELS = "tests/cuda_emulation/kernels"
+NAMES = ("block_sum", "scan", "histogram", "hamming_topk", "mma_tiles", "hash_grid", "spgemm")
+SOURCES = [*(f"{KERNELS}/{name}.cu" for name in NAMES), f"{KERNELS}/launchers.cpp"]
+
+
+def _popcount(x: np.ndarray) -> np.ndarray:
+    return np.unpackbits(x.view(np.uint8), axis=-1).sum(-1, dtype=np.int64)
+
+
+def _integers(seed: int, low: int, high: int, shape: object, dtype: object) -> np.ndarray:
+    return np.random.default_rng(seed).integers(low, high, shape, dtype=np.int64 if high < 2**63 else np.uint64).astype(dtype)
+
+
+def block_sum(kernels: EmulatedKernels) -> None:
+    for n in (1, 127, 1000):
+        x = _integers(0, 0, 100, n, np.float32)
+        sums = np.zeros(3, np.float32)
+        kernels.block_sum(x, sums, n, 3)
+        assert sums.sum() == x.sum(), n
+
+
+def scan(kernels: EmulatedKernels) -> None:
+    x = _integers(0, 0, 10, 1500, np.uint32)
+    y, state = np.zeros_like(x), np.zeros(13, np.uint32)
+    kernels.scan(x, y, state, len(x))
+    np.testing.assert_array_equal(y, np.cumsum(x))
+
+
+def histogram(kernels: EmulatedKernels) -> None:
+    x = _integers(0, 0, 20, 1999, np.uint8)
+    bins = np.zeros(256, np.uint32)
+    kernels.histogram(x, bins, len(x), 3)
+    np.testing.assert_array_equal(bins, np.bincount(x, minlength=256))
+
+
+def hamming_topk(kernels: EmulatedKernels) -> None:
+    for q, n, words, k in ((5, 333, 2, 10), (4, 7, 1, 10), (1, 200, 4, 64)):
+        queries, codes = _integers(0, 0, 2**64, (q, words), np.uint64), _integers(1, 0, 2**64, (n, words), np.uint64)
+        best = np.zeros((q, k), np.uint64)
+        kernels.hamming_topk(queries, codes, best, q, n, words, k)
+        distances = _popcount(queries[:, None] ^ codes[None]).astype(np.uint64)
+        keys = np.sort(distances << np.uint64(32) | np.arange(n, dtype=np.uint64), axis=1)[:, :k]
+        expected = np.full((q, k), 2**64 - 1, np.uint64)
+        expected[:, : keys.shape[1]] = keys
+        np.testing.assert_array_equal(best, expected)
+
+
+def hamming_tiles(kernels: EmulatedKernels) -> None:
+    queries, codes = _integers(0, 0, 2**32, (21, 8), np.uint32), _integers(1, 0, 2**32, (19, 8), np.uint32)
+    distances = np.full((21, 19), -1, np.int32)
+    kernels.hamming_tiles(queries, codes, distances, 21, 19)
+    np.testing.assert_array_equal(distances, _popcount(queries[:, None] ^ codes[None]))
+
+
+def byte_tiles(kernels: EmulatedKernels) -> None:
+    b = _integers(1, -128, 128, (8, 32), np.int8)
+    for launch, a in (
+        (kernels.tile_s8, _integers(0, -128, 128, (16, 32), np.int8)),
+        (kernels.tile_u8_s8, _integers(0, 0, 256, (16, 32), np.uint8)),
+    ):
+        d = np.zeros((16, 8), np.int32)
+        launch(a, b, d)
+        np.testing.assert_array_equal(d, a.astype(np.int32) @ b.astype(np.int32).T)
+
+
+def hash_grid(kernels: EmulatedKernels) -> None:
+    n, levels, slots = 203, 3, 64
+    random = np.random.default_rng(0)
+    points = random.random((n, 3), dtype=np.float32)
+    table = random.standard_normal((levels, slots, 2)).astype(np.float32)
+    dy = random.standard_normal((n, levels, 2)).astype(np.float32)
+    y, dtable = np.zeros_like(dy), np.zeros_like(table)
+    kernels.grid_forward(points, table, y, n, levels, slots)
+    kernels.grid_backward(points, dy, dtable, n, levels, slots)
+    expected_y, expected_dtable = np.zeros(dy.shape), np.zeros(table.shape)
+    for level in range(levels):
+        x = points * np.float32(4 << level)
+        low = np.floor(x)
+        for corner in range(8):
+            bits = np.array([corner >> axis & 1 for axis in range(3)])
+            hashed = (low.astype(np.int64) + bits) * np.array([1, 2654435761, 805459861]) % 2**32
+            slot = np.bitwise_xor.reduce(hashed, axis=1) & (slots - 1)
+            weight = np.where(bits, x - low, 1 - (x - low)).astype(np.float64).prod(1)[:, None]
+            expected_y[:, level] += weight * table[level, slot]
+            np.add.at(expected_dtable[level], slot, weight * dy[:, level])
+    np.testing.assert_allclose(y, expected_y, atol=1e-5)
+    np.testing.assert_allclose(dtable, expected_dtable, atol=1e-4)
+
+
+def _csr(dense: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows = np.concatenate([[0], (dense != 0).sum(1).cumsum()]).astype(np.int32)
+    return rows, np.nonzero(dense)[1].astype(np.int32), dense[dense != 0].astype(np.float32)
+
+
+def spgemm(kernels: EmulatedKernels) -> None:
+    random = np.random.default_rng(0)
+    a = random.integers(1, 5, (20, 30)) * (random.random((20, 30)) < 0.3)
+    b = random.integers(1, 5, (30, 40)) * (random.random((30, 40)) < 0.2)
+    rows, columns, values = _csr(a @ b)
+    counts, got_columns, got_values = np.zeros(20, np.int32), np.zeros_like(columns), np.zeros_like(values)
+    kernels.spgemm(*_csr(a), *_csr(b), counts, None, None, None, 20, 128)
+    np.testing.assert_array_equal(counts, np.diff(rows))
+    kernels.spgemm(*_csr(a), *_csr(b), counts, rows, got_columns, got_values, 20, 128)
+    np.testing.assert_array_equal(got_columns, columns)
+    np.testing.assert_array_equal(got_values, values)
+
+
+CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
+    check.__name__: check
+    for check in (block_sum, scan, histogram, hamming_topk, hamming_tiles, byte_tiles, hash_grid, spgemm)
+}
