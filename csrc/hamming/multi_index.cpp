@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// Multi-index hashing on the CPU.
+//
+// Bound: cache misses, three a candidate (offsets, ids, code row), with next to no arithmetic. So a step does not follow
+// one probe to its end: it takes the probes in batches and prefetches what the following loop over the batch reads.
+// No visited set is kept. Whether a code was already met at an earlier step follows from its distances in the other
+// substrings, and only the few codes that would enter the result need that test: workspace is the batch and the result.
+#include "hamming/multi_index.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/isa.h"
+#include "common/parallel.h"
+
+namespace warphash::hamming {
+namespace {
+
+constexpr int probe_batch = 64;
+constexpr int candidate_batch = 256;
+constexpr double probe_cost = 0.5;
+
+uint32_t read_bits(const uint8_t* code, int bytes, Substring substring) {
+  const int byte = substring.first / 8;
+  uint64_t word = 0;
+  std::memcpy(&word, code + byte, static_cast<size_t>(std::min(8, bytes - byte)));
+  return static_cast<uint32_t>(word >> (substring.first % 8) & ((uint64_t{1} << substring.width) - 1));
+}
+
+int table_shift(const MultiIndex& index, Substring substring) { return std::max(0, substring.width - index.table_bits); }
+
+size_t table_size(const MultiIndex& index) { return (size_t{1} << index.table_bits) + 1; }
+
+double binomial(int n, int k) {
+  double value = 1;
+  for (int i = 0; i < k; ++i) value = value * (n - i) / (i + 1);
+  return k <= n ? value : 0;
+}
+
+// Collects candidates and hands those closer than the limit to Result, which says what the limit is.
+template <class Result>
+class Prober {
+ public:
+  Prober(const MultiIndex& index, const uint8_t* query, Result& result)
+      : index_(index),
+        query_(query),
+        result_(result),
+        gather_(chosen_isa() >= Isa::avx2 ? gather_distances_avx2 : gather_distances_scalar) {}
+
+  // Compares the codes that are in no table.
+  void compare_rest() {
+    level_ = 0;
+    substring_ = 0;
+    for (int64_t id = index_.indexed; id < index_.total; ++id) add(static_cast<int32_t>(id));
+    flush();
+  }
+
+  // All buckets of substring s whose value is `level` flips away from the query's.
+  void probe(int s, int level) {
+    const Substring substring = substring_of(index_.bits, index_.substrings, s);
+    if (level > substring.width) return;
+    level_ = level;
+    substring_ = s;
+    const uint32_t value = read_bits(query_, index_.bytes, substring);
+    const uint64_t end = uint64_t{1} << substring.width;
+    uint64_t flips = (uint64_t{1} << level) - 1;
+    uint32_t values[probe_batch];
+    for (bool more = true; more;) {
+      int count = 0;
+      while (count < probe_batch && more) {
+        values[count++] = value ^ static_cast<uint32_t>(flips);
+        more = flips != 0;
+        if (more) {  // the next larger number with as many bits set
+          const uint64_t lowest = flips & (~flips + 1), carried = flips + lowest;
+          flips = carried | ((flips ^ carried) / lowest >> 2);
+          more = flips < end;
+        }
+      }
+      probe_values(substring, values, count);
+    }
+    flush();
+  }
+
+  double cost() const { return cost_; }
+
+ private:
+  void probe_values(Substring substring, const uint32_t* values, int count) {
+    const int shift = table_shift(index_, substring);
+    const int32_t* offsets = index_.offsets + static_cast<size_t>(substring_) * table_size(index_);
+    const int32_t* ids = index_.ids + static_cast<size_t>(substring_) * static_cast<size_t>(index_.indexed);
+    const uint32_t* keys =
+        shift == 0 ? nullptr : index_.keys + static_cast<size_t>(substring_) * static_cast<size_t>(index_.indexed);
+    int32_t begins[probe_batch], ends[probe_batch];
+    for (int i = 0; i < count; ++i) __builtin_prefetch(offsets + (values[i] >> shift));
+    for (int i = 0; i < count; ++i) {
+      begins[i] = offsets[values[i] >> shift];
+      ends[i] = offsets[(values[i] >> shift) + 1];
+      __builtin_prefetch((keys != nullptr ? reinterpret_cast<const int32_t*>(keys) : ids) + begins[i]);
+    }
+    if (keys != nullptr)
+      for (int i = 0; i < count; ++i) {
+        const auto range = std::equal_range(keys + begins[i], keys + ends[i], values[i]);
+        begins[i] = static_cast<int32_t>(range.first - keys);
+        ends[i] = static_cast<int32_t>(range.second - keys);
+        __builtin_prefetch(ids + begins[i]);
+      }
+    for (int i = 0; i < count; ++i)
+      for (int32_t at = begins[i]; at < ends[i]; ++at) add(ids[at]);
+    cost_ += probe_cost * count;
+  }
+
+  void add(int32_t id) {
+    __builtin_prefetch(index_.codes + static_cast<size_t>(id) * static_cast<size_t>(index_.bytes));
+    candidates_[count_++] = id;
+    if (count_ == candidate_batch) flush();
+  }
+
+  void flush() {
+    uint32_t distances[candidate_batch];
+    gather_(index_.codes, index_.bytes, query_, candidates_, count_, distances);
+    for (int i = 0; i < count_; ++i) {
+      const Hit hit = uint64_t{distances[i]} << 32 | static_cast<uint32_t>(candidates_[i]);
+      if (hit < result_.limit() && is_first(candidates_[i])) result_.take(hit);
+    }
+    cost_ += count_;
+    count_ = 0;
+  }
+
+  // A code that is closer in another substring, or as close in an earlier one, was met there already.
+  bool is_first(int32_t id) const {
+    if (id >= index_.indexed) return true;
+    const uint8_t* code = index_.codes + static_cast<size_t>(id) * static_cast<size_t>(index_.bytes);
+    for (int s = 0; s < index_.substrings; ++s) {
+      if (s == substring_) continue;
+      const Substring substring = substring_of(index_.bits, index_.substrings, s);
+      const int distance = __builtin_popcount(read_bits(code, index_.bytes, substring) ^
+                                              read_bits(query_, index_.bytes, substring));
+      if (distance < level_ || (distance == level_ && s < substring_)) return false;
+    }
+    return true;
+  }
+
+  const MultiIndex& index_;
+  const uint8_t* query_;
+  Result& result_;
+  GatherDistances gather_;
+  int level_ = 0, substring_ = 0, count_ = 0;
+  double cost_ = 0;
+  int32_t candidates_[candidate_batch];
+};
+
+// What the buckets of one step hold, were codes spread evenly.
+double expected_cost(const MultiIndex& index, int s, int level) {
+  const Substring substring = substring_of(index.bits, index.substrings, s);
+  const double probes = binomial(substring.width, level);
+  return probes * (probe_cost + static_cast<double>(index.indexed) / static_cast<double>(uint64_t{1} << substring.width));
+}
+
+// The k best as a heap whose top is the worst.
+class Best {
+ public:
+  Best(std::vector<Hit>& hits, int64_t k) : hits_(hits), k_(static_cast<size_t>(k)) {}
+  Hit limit() const { return hits_.size() < k_ ? ~Hit{0} : hits_.front(); }
+  void take(Hit hit) {
+    if (hits_.size() == k_) {
+      std::pop_heap(hits_.begin(), hits_.end());
+      hits_.back() = hit;
+    } else {
+      hits_.push_back(hit);
+    }
+    std::push_heap(hits_.begin(), hits_.end());
+  }
+
+ private:
+  std::vector<Hit>& hits_;
+  size_t k_;
+};
+
+class Ball {
+ public:
+  Ball(std::vector<Hit>& hits, int radius) : hits_(hits), limit_((static_cast<uint64_t>(radius) + 1) << 32) {}
+  Hit limit() const { return limit_; }
+  void take(Hit hit) { hits_.push_back(hit); }
+
+ private:
+  std::vector<Hit>& hits_;
+  Hit limit_;
+};
+
+// Counting sort by the table's bits, which leaves ids ascending in a bucket; then by the whole value where it is wider.
+void build_substring(const MultiIndex& index, int s, int32_t* offsets, int32_t* ids, uint32_t* keys) {
+  const Substring substring = substring_of(index.bits, index.substrings, s);
+  const int shift = table_shift(index, substring);
+  const size_t buckets = table_size(index) - 1;
+  const auto value_of = [&](int64_t id) {
+    return read_bits(index.codes + static_cast<size_t>(id) * static_cast<size_t>(index.bytes), index.bytes, substring);
+  };
+  std::fill(offsets, offsets + buckets + 1, 0);
+  for (int64_t id = 0; id < index.total; ++id) ++offsets[(value_of(id) >> shift) + 1];
+  for (size_t v = 0; v < buckets; ++v) offsets[v + 1] += offsets[v];
+  // offsets[v] moves to the end of bucket v, that is to where offsets[v + 1] belongs.
+  for (int64_t id = 0; id < index.total; ++id) ids[offsets[value_of(id) >> shift]++] = static_cast<int32_t>(id);
+  std::memmove(offsets + 1, offsets, buckets * sizeof(int32_t));
+  offsets[0] = 0;
+  if (shift == 0) return;
+  for (size_t v = 0; v < buckets; ++v)
+    std::stable_sort(ids + offsets[v], ids + offsets[v + 1],
+                     [&](int32_t a, int32_t b) { return value_of(a) < value_of(b); });
+  for (int64_t at = 0; at < index.total; ++at) keys[at] = value_of(ids[at]);
+}
+
+}  // namespace
+
+Substring substring_of(int bits, int substrings, int s) {
+  const int width = bits / substrings, wider = bits % substrings;
+  return {s * width + std::min(s, wider), width + (s < wider ? 1 : 0)};
+}
+
+void multi_index_build(const MultiIndex& index, int32_t* offsets, int32_t* ids, uint32_t* keys) {
+  parallel_tasks(index.substrings, [&](int64_t s) {
+    const size_t row = static_cast<size_t>(s) * static_cast<size_t>(index.total);
+    build_substring(index, static_cast<int>(s), offsets + static_cast<size_t>(s) * table_size(index), ids + row,
+                    keys != nullptr ? keys + row : nullptr);
+  });
+}
+
+bool multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, double budget, std::vector<Hit>& hits) {
+  hits.clear();
+  if (k == 0) return true;
+  Best best(hits, k);
+  Prober<Best> prober(index, query, best);
+  prober.compare_rest();
+  for (int level = 0; level <= index.bits / index.substrings + 1; ++level)
+    for (int s = 0; s < index.substrings; ++s) {
+      if (prober.cost() + expected_cost(index, s, level) > budget) return false;
+      prober.probe(s, level);
+      const uint64_t covered = static_cast<uint64_t>(level) * static_cast<uint64_t>(index.substrings) + static_cast<uint64_t>(s);
+      if (static_cast<int64_t>(hits.size()) == k && hits.front() >> 32 <= covered) {
+        std::sort_heap(hits.begin(), hits.end());
+        return true;
+      }
+    }
+  std::sort_heap(hits.begin(), hits.end());  // every bucket was probed
+  return true;
+}
+
+bool multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget, std::vector<Hit>& hits) {
+  hits.clear();
+  radius = std::min(radius, index.bits);
+  const int level = radius / index.substrings, last = radius % index.substrings;
+  // What all steps need is known before the first, so a search that is too dear costs nothing.
+  double expected = static_cast<double>(index.total - index.indexed);
+  for (int s = 0; s < index.substrings; ++s)
+    for (int a = 0; a <= (s <= last ? level : level - 1); ++a) expected += expected_cost(index, s, a);
+  if (expected > budget) return false;
+  Ball ball(hits, radius);
+  Prober<Ball> prober(index, query, ball);
+  prober.compare_rest();
+  for (int a = 0; a <= level; ++a)
+    for (int s = 0; s < index.substrings && (a < level || s <= last); ++s) {
+      if (prober.cost() > budget) return false;
+      prober.probe(s, a);
+    }
+  std::sort(hits.begin(), hits.end());
+  return true;
+}
+
+}  // namespace warphash::hamming
