@@ -19,7 +19,8 @@ def _popcount(x: np.ndarray) -> np.ndarray:
 
 
 def _integers(seed: int, low: int, high: int, shape: object, dtype: object) -> np.ndarray:
-    return np.random.default_rng(seed).integers(low, high, shape, dtype=np.int64 if high < 2**63 else np.uint64).astype(dtype)
+    widest = np.int64 if low < 0 else np.uint64
+    return np.random.default_rng(seed).integers(low, high, shape, dtype=widest).astype(dtype)
 
 
 def block_sum(kernels: EmulatedKernels) -> None:

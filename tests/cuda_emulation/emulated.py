@@ -20,11 +20,9 @@ from . import build as _build
 SEEDS = range(int(os.environ.get("WARPHASH_EMULATION_SEEDS", "4")))
 MODE = os.environ.get("WARPHASH_EMULATION", "plain")
 
-NUMBERS: dict[str, Any] = {
-    **{"i1": ctypes.c_int8, "i2": ctypes.c_int16, "i4": ctypes.c_int32, "i8": ctypes.c_int64},
-    **{"u1": ctypes.c_uint8, "u2": ctypes.c_uint16, "u4": ctypes.c_uint32, "u8": ctypes.c_uint64},
-    **{"f4": ctypes.c_float, "f8": ctypes.c_double, "b1": ctypes.c_bool},
-}
+INTEGERS = {"i1": ctypes.c_int8, "i2": ctypes.c_int16, "i4": ctypes.c_int32, "i8": ctypes.c_int64}
+UNSIGNED = {"u1": ctypes.c_uint8, "u2": ctypes.c_uint16, "u4": ctypes.c_uint32, "u8": ctypes.c_uint64}
+NUMBERS: dict[str, Any] = {**INTEGERS, **UNSIGNED, "f4": ctypes.c_float, "f8": ctypes.c_double, "b1": ctypes.c_bool}
 
 
 class EmulationError(RuntimeError):
@@ -112,7 +110,7 @@ def _torch_type(tensor: Any) -> str:
 @functools.cache
 def _load(sources: tuple[str, ...], mode: str, defines: tuple[tuple[str, tuple[str, ...]], ...]) -> EmulatedKernels:
     if mode == "asan" and "libasan" not in os.environ.get("LD_PRELOAD", ""):
-        raise RuntimeError("AddressSanitizer must be in the process from its start: use cuda_emulation/run.py --mode asan")
+        raise RuntimeError("AddressSanitizer must be there from the start: use cuda_emulation/run.py --mode asan")
     return EmulatedKernels(_build.build(sources, mode, defines=dict(defines)))
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the tests of emulated kernels in one mode: python tests/cuda_emulation/run.py --mode asan [PATHS] [-- pytest options]."""
+"""Runs the tests of emulated kernels in one mode; what follows -- goes to pytest.
+
+python tests/cuda_emulation/run.py --mode asan tests/room/test_emulated_kernel.py -- -k name
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,15 @@ def environment(mode: str) -> Mapping[str, str]:
     if mode == "asan":
         # The sanitizer must come first in the process; libstdc++ beside it, or it finds no __cxa_throw to intercept.
         libraries = ("libasan.so", "libstdc++.so")
-        find = [subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True) for name in libraries]
-        variables["LD_PRELOAD"] = " ".join(str(Path(found.stdout.strip()).resolve()) for found in find)
+        variables["LD_PRELOAD"] = " ".join(map(_compiler_library, libraries))
         variables["ASAN_OPTIONS"] = "detect_leaks=0"  # Python leaves much to the end of the process
         variables["UBSAN_OPTIONS"] = "print_stacktrace=1"
     return variables
+
+
+def _compiler_library(name: str) -> str:
+    command = ["g++", f"-print-file-name={name}"]
+    return str(Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()).resolve())
 
 
 def default_paths() -> list[Path]:
@@ -32,7 +39,7 @@ def default_paths() -> list[Path]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mode", choices=("plain", "asan", "races"), default="plain")
     parser.add_argument("paths", nargs="*", type=Path, help="default: the emulator's own tests and */test_emulated*.py")
     own, options = sys.argv[1:], []

@@ -36,7 +36,7 @@ def test_a_wait_for_a_block_that_has_not_started_ends() -> None:
     assert (flags == 1).all()
     flags[:] = 0
     kernels = load(SOURCES, resident_blocks=2)
-    with pytest.raises(EmulationError, match="no progress.*2 blocks are resident") as caught:
+    with pytest.raises(EmulationError, match=r"no progress.*2 blocks are resident") as caught:
         kernels.wait_for_last_block(flags, 4)
     assert caught.value.code == 719
     kernels.seed(0)
@@ -98,10 +98,10 @@ def test_only_what_changed_is_built_again(tmp_path, monkeypatch) -> None:  # typ
         EmulatedKernels(build.build([kernel, other], folder=tmp_path)).f(x)
         return int(x[0])
 
-    assert value() == 1 and len(compiled) == 2  # compiled, linked
-    assert value() == 1 and len(compiled) == 2
+    assert (value(), len(compiled)) == (1, 2)  # compiled, linked
+    assert (value(), len(compiled)) == (1, 2)
     header.write_text("constexpr int value = 2;\n")
-    assert value() == 2 and len(compiled) == 4
+    assert (value(), len(compiled)) == (2, 4)
     kernel.write_text("int broken = ;\n")
     with pytest.raises(build.BuildError, match="expected primary-expression"):
         value()

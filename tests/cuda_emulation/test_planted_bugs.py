@@ -28,7 +28,7 @@ BUGS = [
     ("block_sum", 2, "block_sum", "asan", "global-buffer-overflow|out of bounds"),
     ("block_sum", 3, "block_sum", "asan", "heap-buffer-overflow"),
     ("block_sum", 4, "block_sum", "plain", r"divergent barrier, block \(0,0,0\) can never go on"),
-    ("block_sum", 5, "block_sum", "plain", "__shfl_down_sync at .*block_sum.cu:.* the mask does not name|reads lane 16"),
+    ("block_sum", 5, "block_sum", "plain", "__shfl_down_sync at .*block_sum.cu:.*mask does not name"),
     ("scan", 1, "scan", "plain", WRONG),
     ("scan", 1, "scan", "races", "race on shared"),
     ("histogram", 1, "histogram", "plain", WRONG),
@@ -77,8 +77,9 @@ def findings_of_asan(name: str, bug: int, check: str) -> str:
 @pytest.mark.parametrize(
     ("name", "bug", "check", "mode", "said"),
     [
-        pytest.param(*row, id=f"{row[0]}-{row[1]}-{row[3]}", marks=[] if (*row[:2], row[3]) in QUICK else pytest.mark.slow)
+        pytest.param(*row, id="-".join(map(str, key)), marks=[] if key in QUICK else pytest.mark.slow)
         for row in BUGS
+        for key in [(row[0], row[1], row[3])]
     ],
 )
 def test_a_planted_bug_is_caught(name: str, bug: int, check: str, mode: str, said: str) -> None:

@@ -15,6 +15,7 @@
 #include "ptx.h"
 #include "runtime.h"
 #include "launchers.h"
+// clang-format on
 #if defined(CUDA_EMULATION_RACES)
 #include "races.h"
 #endif
