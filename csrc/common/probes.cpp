@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the probe loops: threads that start together, samples of a fixed length, the median of their rates.
+#include "common/probes.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <barrier>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "common/isa.h"
+
+namespace warphash::probes {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int samples = 7;
+constexpr double sample_seconds = 0.01;
+constexpr size_t huge_page = size_t{2} << 20;
+constexpr size_t block = 1024;  // what the loops' sizes are multiples of
+
+// Values that the loops return end here, so that no loop can be thought useless.
+std::atomic<uint64_t> consumed{0};
+
+double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// work(thread, rounds) on every thread at once, from a common start to the last one's end: rounds a second of all
+// threads together. The number of rounds is found first so that a sample takes about sample_seconds.
+double rounds_per_second(int threads, const std::function<void(int, int64_t)>& work) {
+  int64_t rounds = 1;
+  for (double took = 0; took < sample_seconds / 4; rounds *= 2) {
+    const auto start = Clock::now();
+    work(0, rounds);
+    took = seconds(Clock::now() - start);
+    if (took >= sample_seconds / 4) {
+      rounds = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(rounds) * sample_seconds / took));
+      break;
+    }
+  }
+  std::vector<Clock::time_point> starts(static_cast<size_t>(threads) * samples), ends(starts.size());
+  std::barrier together(threads);
+  const auto body = [&](int thread) {
+    work(thread, rounds);  // warms the thread's caches and clock up
+    for (int sample = 0; sample < samples; ++sample) {
+      const size_t slot = static_cast<size_t>(sample) * threads + thread;
+      together.arrive_and_wait();
+      starts[slot] = Clock::now();
+      work(thread, rounds);
+      ends[slot] = Clock::now();
+    }
+  };
+  std::vector<std::thread> others;
+  for (int thread = 1; thread < threads; ++thread) others.emplace_back(body, thread);
+  body(0);
+  for (std::thread& other : others) other.join();
+  std::vector<double> rates;
+  for (int sample = 0; sample < samples; ++sample) {
+    const auto first = starts.begin() + static_cast<ptrdiff_t>(sample) * threads;
+    const auto last = ends.begin() + static_cast<ptrdiff_t>(sample) * threads;
+    const double took = seconds(*std::max_element(last, last + threads) - *std::min_element(first, first + threads));
+    rates.push_back(static_cast<double>(rounds) * threads / took);
+  }
+  return median(rates);
+}
+
+double loop_rate(const Loop& loop, int threads) {
+  if (loop.run == nullptr) return absent;
+  return loop.units_per_round * rounds_per_second(threads, [&](int, int64_t rounds) { consumed += loop.run(rounds); });
+}
+
+// Large pages keep address translation out of the limit; the kernel may refuse them, which costs nothing but speed.
+struct Free {
+  void operator()(char* data) const { std::free(data); }
+};
+using Buffer = std::unique_ptr<char, Free>;
+
+Buffer make_buffer(size_t bytes) {
+  const size_t page = bytes >= huge_page ? huge_page : 4096;
+  char* data = static_cast<char*>(std::aligned_alloc(page, (bytes + page - 1) / page * page));
+  if (data == nullptr) throw std::bad_alloc();
+  if (page == huge_page) madvise(data, bytes, MADV_HUGEPAGE);
+  std::fill_n(data, bytes, char{1});
+  return Buffer(data);
+}
+
+const Loops& best_loops() {
+  switch (machine_isa()) {
+    case Isa::scalar: return loops_scalar();
+    case Isa::avx2: return loops_avx2();
+    default: return loops_avx512();
+  }
+}
+
+// Bytes a second of a loop over a buffer, each thread in its own piece.
+double bandwidth(size_t bytes, int threads, const std::function<void(char*, size_t)>& pass) {
+  const size_t piece = std::max(block, bytes / static_cast<size_t>(threads) / block * block);
+  const Buffer buffer = make_buffer(piece * static_cast<size_t>(threads));
+  const double rate = rounds_per_second(threads, [&](int thread, int64_t rounds) {
+    for (int64_t round = 0; round < rounds; ++round) pass(buffer.get() + piece * static_cast<size_t>(thread), piece);
+  });
+  return rate * static_cast<double>(piece);
+}
+
+}  // namespace
+
+double core_clock() {
+  const auto chain = [](int, int64_t rounds) {
+    uint64_t x = 1;
+    for (int64_t round = 0; round < rounds; ++round)
+      asm volatile("add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0"
+                   : "+r"(x)
+                   :
+                   : "cc");
+    consumed += x;
+  };
+  return 8 * rounds_per_second(1, chain);
+}
+
+double read_bandwidth(size_t bytes, int threads) {
+  const auto read = best_loops().read;
+  return bandwidth(bytes, threads, [&](char* data, size_t size) { consumed += read(data, size); });
+}
+
+double write_bandwidth(size_t bytes, int threads) {
+  const Loops& loops = best_loops();
+  const double through = bandwidth(bytes, threads, loops.write);
+  return loops.write_around == nullptr ? through : std::max(through, bandwidth(bytes, threads, loops.write_around));
+}
+
+double gather_rate(size_t bytes, int threads) {
+  constexpr size_t line = 64;
+  constexpr int64_t reads = 1 << 14;
+  const uint64_t lines = std::max<uint64_t>(1, bytes / line);
+  const Buffer buffer = make_buffer(lines * line);
+  const double rate = rounds_per_second(threads, [&](int thread, int64_t rounds) {
+    // Places come from a counter, not from what was read, so that as many reads are under way as the core allows.
+    uint64_t state = static_cast<uint64_t>(Clock::now().time_since_epoch().count()) + static_cast<uint64_t>(thread);
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < rounds * reads; ++i) {
+      state += 0x9e3779b97f4a7c15u;
+      const uint64_t mixed = (state ^ state >> 31) * 0xbf58476d1ce4e5b9u;
+      const uint64_t place = static_cast<uint64_t>(static_cast<unsigned __int128>(mixed) * lines >> 64);
+      sum += *reinterpret_cast<const uint64_t*>(buffer.get() + place * line);
+    }
+    consumed += sum;
+  });
+  return rate * static_cast<double>(reads);
+}
+
+double unit_rate(Unit unit, int threads) {
+  const Isa isa = machine_isa();
+  switch (unit) {
+    case Unit::popcount_portable: return loop_rate(loops_scalar().popcount, threads);
+    case Unit::popcount_word: return isa >= Isa::avx2 ? loop_rate(loops_avx2().popcount_words, threads) : absent;
+    case Unit::popcount_avx2: return isa >= Isa::avx2 ? loop_rate(loops_avx2().popcount, threads) : absent;
+    case Unit::popcount_avx512: return isa >= Isa::avx512 ? loop_rate(loops_avx512().popcount, threads) : absent;
+    case Unit::multiply_add: return loop_rate(best_loops().multiply_add, threads);
+    case Unit::int8_avx512:
+      return isa >= Isa::avx512 && __builtin_cpu_supports("avx512vnni") ? loop_rate(loops_avx512().int8_dot, threads) : absent;
+    case Unit::int8_amx: return isa >= Isa::amx && amx_permitted() ? loop_rate(int8_dot_amx(), threads) : absent;
+  }
+  return absent;
+}
+
+}  // namespace warphash::probes

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this machine can do at best: the roofs that the benches measure kernels against. Torch-free.
+//
+// A probe runs a loop that does one thing alone, from enough independent chains to fill the unit, on every thread at
+// once, and gives the median rate of several samples after a warm-up. A negative rate means: this machine lacks it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace warphash::probes {
+
+// A loop over registers alone. run(rounds) returns a value that depends on every chain; null: not in this file.
+struct Loop {
+  uint64_t (*run)(int64_t rounds);
+  double units_per_round;
+};
+
+// The loops of one instruction set, one table a file. Sizes are multiples of 1024 bytes, addresses of 64.
+struct Loops {
+  uint64_t (*read)(const void* data, size_t bytes);
+  void (*write)(void* data, size_t bytes);         // through the caches
+  void (*write_around)(void* data, size_t bytes);  // past the caches; null: there is no such store
+  Loop popcount;                                   // 64-bit words counted, by the set's best way
+  Loop popcount_words;                             // the same, one general register at a time
+  Loop multiply_add;                               // float32 multiply-adds, fused where the set has it
+  Loop int8_dot;                                   // int8 multiply-adds into int32
+};
+
+const Loops& loops_scalar();
+const Loops& loops_avx2();
+const Loops& loops_avx512();
+
+// Only to be run by a thread of a process that may use tiles (amx_permitted()).
+const Loop& int8_dot_amx();
+
+constexpr double absent = -1.0;
+
+// Cycles a second of one core under a chain of dependent additions.
+double core_clock();
+
+// Bytes a second. The buffer is cut into one piece a thread, so that caches private to a core count threads times.
+double read_bandwidth(size_t bytes, int threads);
+double write_bandwidth(size_t bytes, int threads);
+
+// Reads a second of one 64-byte line each, at independent random places of one buffer that all threads share.
+double gather_rate(size_t bytes, int threads);
+
+enum class Unit {
+  popcount_portable,  // shifts, masks and a multiplication
+  popcount_word,      // popcnt
+  popcount_avx2,      // vpshufb over nibbles
+  popcount_avx512,    // vpopcntq
+  multiply_add,       // float32, the widest set of the machine
+  int8_avx512,        // vpdpbusd
+  int8_amx,           // tdpbssd
+};
+
+// Operations a second: words of 64 bits for popcount_*, multiply-adds for the others.
+double unit_rate(Unit unit, int threads);
+
+}  // namespace warphash::probes

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Probe loops for AVX2, FMA and POPCNT. Bounds: two 32-byte loads a cycle, the shuffle ports for the nibble counts
+// (two lookups for 32 bytes), two fused multiply-adds a cycle, one to four popcnt a cycle.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/probes.h"
+
+namespace warphash::probes {
+namespace {
+
+uint64_t sum_words(__m256i x) {
+  alignas(32) uint64_t words[4];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(words), x);
+  return words[0] + words[1] + words[2] + words[3];
+}
+
+uint64_t read(const void* data, size_t bytes) {
+  const char* place = static_cast<const char*>(data);
+  __m256i a[8] = {};
+  for (size_t i = 0; i < bytes; i += 256)
+    for (int j = 0; j < 8; ++j)
+      a[j] = _mm256_xor_si256(a[j], _mm256_load_si256(reinterpret_cast<const __m256i*>(place + i + 32 * j)));
+  for (int j = 1; j < 8; ++j) a[0] = _mm256_xor_si256(a[0], a[j]);
+  return sum_words(a[0]);
+}
+
+void write(void* data, size_t bytes) {
+  char* place = static_cast<char*>(data);
+  const __m256i value = _mm256_set1_epi32(1);
+  for (size_t i = 0; i < bytes; i += 128)
+    for (int j = 0; j < 4; ++j) {
+      asm volatile("vmovdqa %1, %0" : "=m"(*reinterpret_cast<__m256i*>(place + i + 32 * j)) : "x"(value));
+    }
+}
+
+void write_around(void* data, size_t bytes) {
+  char* place = static_cast<char*>(data);
+  const __m256i value = _mm256_set1_epi32(1);
+  for (size_t i = 0; i < bytes; i += 128)
+    for (int j = 0; j < 4; ++j) _mm256_stream_si256(reinterpret_cast<__m256i*>(place + i + 32 * j), value);
+  _mm_sfence();
+}
+
+// Counts are added up in bytes for eight vectors before the one sum over bytes: 8 * 8 bits a byte stay below 256.
+uint64_t popcount(int64_t rounds) {
+  const __m256i table = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+  const __m256i low = _mm256_set1_epi8(15);
+  __m256i x = _mm256_set1_epi64x(0x123456789abcdef), sum = _mm256_setzero_si256();
+  for (int64_t round = 0; round < rounds; ++round) {
+    __m256i even = _mm256_setzero_si256(), odd = _mm256_setzero_si256();
+    for (int j = 0; j < 8; ++j) {
+      asm volatile("" : "+x"(x));
+      even = _mm256_add_epi8(even, _mm256_shuffle_epi8(table, _mm256_and_si256(x, low)));
+      odd = _mm256_add_epi8(odd, _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
+    }
+    sum = _mm256_add_epi64(sum, _mm256_sad_epu8(_mm256_add_epi8(even, odd), _mm256_setzero_si256()));
+  }
+  return sum_words(sum);
+}
+
+uint64_t popcount_words(int64_t rounds) {
+  uint64_t a = 1, b = 3, c = 5, d = 7, e = 9, f = 11, g = 13, h = 15;
+  for (int64_t round = 0; round < rounds; ++round)
+    asm volatile(
+        "popcnt %0, %0\n popcnt %1, %1\n popcnt %2, %2\n popcnt %3, %3\n"
+        "popcnt %4, %4\n popcnt %5, %5\n popcnt %6, %6\n popcnt %7, %7"
+        : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f), "+r"(g), "+r"(h)
+        :
+        : "cc");
+  return a + b + c + d + e + f + g + h;
+}
+
+uint64_t multiply_add(int64_t rounds) {
+  __m256 x[12];
+  for (int j = 0; j < 12; ++j) x[j] = _mm256_set1_ps(static_cast<float>(j));
+  __m256 half = _mm256_set1_ps(0.5f);
+  asm volatile("" : "+x"(half));
+  for (int64_t round = 0; round < rounds; ++round)
+    for (int j = 0; j < 12; ++j) x[j] = _mm256_fmadd_ps(x[j], half, half);
+  for (int j = 1; j < 12; ++j) x[0] = _mm256_add_ps(x[0], x[j]);
+  return sum_words(_mm256_castps_si256(x[0]));
+}
+
+}  // namespace
+
+const Loops& loops_avx2() {
+  static constexpr Loops loops = {read,          write, write_around, {popcount, 8 * 4}, {popcount_words, 8},
+                                  {multiply_add, 12 * 8}, {}};
+  return loops;
+}
+
+}  // namespace warphash::probes

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// _C.probes: the machine's limits for Python. Each call takes about a tenth of a second and releases the GIL.
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "common/probes.h"
+#include "python/bindings.h"
+
+namespace py = pybind11;
+namespace probes = warphash::probes;
+
+namespace {
+
+int checked_threads(int threads) {
+  if (threads < 1 || threads > 4096)
+    throw py::value_error("threads: expected 1 to 4096, got " + std::to_string(threads));
+  return threads;
+}
+
+size_t checked_bytes(int64_t bytes) {
+  if (bytes < 1024) throw py::value_error("bytes: expected at least 1024, got " + std::to_string(bytes));
+  return static_cast<size_t>(bytes);
+}
+
+template <class Probe>
+py::object rate_or_none(Probe&& probe) {
+  double rate = probes::absent;
+  {
+    py::gil_scoped_release released;
+    rate = probe();
+  }
+  if (rate < 0) return py::none();
+  return py::float_(rate);
+}
+
+void bind_unit(py::module_& module, const char* name, probes::Unit unit, const char* text) {
+  module.def(
+      name,
+      [unit](int threads) {
+        checked_threads(threads);
+        return rate_or_none([&] { return probes::unit_rate(unit, threads); });
+      },
+      py::arg("threads") = 1, text);
+}
+
+void bind_memory(py::module_& module, const char* name, double (*probe)(size_t, int), const char* text) {
+  module.def(
+      name,
+      [probe](int64_t bytes, int threads) {
+        const size_t size = checked_bytes(bytes);
+        checked_threads(threads);
+        return rate_or_none([&] { return probe(size, threads); });
+      },
+      py::arg("bytes"), py::arg("threads") = 1, text);
+}
+
+}  // namespace
+
+void bind_probes(py::module_& module) {
+  using probes::Unit;
+  py::module_ sub = module.def_submodule("probes", "Measured limits of this machine; None where it lacks the unit.");
+  sub.def("core_clock", [] { return rate_or_none(probes::core_clock); }, "Cycles a second of one core.");
+  bind_memory(sub, "read_bandwidth", probes::read_bandwidth,
+              "Bytes read a second from a buffer of this size, cut into one piece a thread.");
+  bind_memory(sub, "write_bandwidth", probes::write_bandwidth,
+              "Bytes written a second to a buffer of this size, by the better of ordinary and cache-bypassing stores.");
+  bind_memory(sub, "gather_rate", probes::gather_rate,
+              "64-byte lines read a second at random places of one buffer of this size.");
+  bind_unit(sub, "popcount_portable", Unit::popcount_portable, "64-bit words counted a second, by shifts and masks.");
+  bind_unit(sub, "popcount_word", Unit::popcount_word, "64-bit words counted a second by popcnt.");
+  bind_unit(sub, "popcount_avx2", Unit::popcount_avx2, "64-bit words counted a second by AVX2 nibble lookups.");
+  bind_unit(sub, "popcount_avx512", Unit::popcount_avx512, "64-bit words counted a second by vpopcntq.");
+  bind_unit(sub, "multiply_add", Unit::multiply_add, "float32 multiply-adds a second.");
+  bind_unit(sub, "int8_avx512", Unit::int8_avx512, "int8 multiply-adds a second by vpdpbusd.");
+  bind_unit(sub, "int8_amx", Unit::int8_amx, "int8 multiply-adds a second by AMX tdpbssd.");
+}
