@@ -10,7 +10,7 @@ import numpy as np
 from .emulated import EmulatedKernels
 
 KERNELS = "tests/cuda_emulation/kernels"
-NAMES = ("block_sum", "scan", "histogram", "hamming_topk", "mma_tiles", "hash_grid", "spgemm")
+NAMES = ("block_sum", "scan", "histogram", "hamming_topk", "mma_tiles", "hash_grid", "spgemm", "intrinsics")
 SOURCES = [*(f"{KERNELS}/{name}.cu" for name in NAMES), f"{KERNELS}/launchers.cpp"]
 
 
@@ -117,7 +117,75 @@ def spgemm(kernels: EmulatedKernels) -> None:
     np.testing.assert_array_equal(got_values, values)
 
 
+def integers(kernels: EmulatedKernels) -> None:
+    x, y = (_integers(seed, 0, 2**32, 32, np.uint32) for seed in (0, 1))
+    got = np.zeros((32, 20), np.uint32)
+    kernels.integers(x, y, got)
+    of_all = [
+        min(map(int, x)),
+        max(map(int, x.view(np.int32))),
+        sum(map(int, x)),
+        int(np.bitwise_or.reduce(x & 0xFF0) ^ np.bitwise_and.reduce(x | 0xFF)),
+        sum(int(v & 1) << i for i, v in enumerate(x)),
+    ]
+    for lane, (a, b) in enumerate(zip(map(int, x), map(int, y), strict=True)):
+        wide, signed = a << 32 | b, [np.frombuffer(v.to_bytes(4, "little"), np.int8).astype(int) for v in (a, b)]
+        first, pair = (v & -v for v in (a, wide))
+        third = a >> 16 & 0xFF
+        expected = [
+            a.bit_count() + 100 * wide.bit_count(),
+            32 - a.bit_length() + 100 * (64 - wide.bit_length()),
+            first.bit_length() + 100 * pair.bit_length(),
+            int(f"{a:032b}"[::-1], 2),
+            int(f"{b:032b}"[::-1], 2),
+            a & 0xFF | third << 8 | (0xFF0000 if third & 0x80 else 0) | b >> 24 << 24,
+            a * b >> 32,
+            (b << 32 | a) << 9 >> 32,
+            (b << 32 | a) >> 9,
+            int(signed[0] @ signed[1]) - 5,
+            *of_all,
+            sum(int(v & 3 == a & 3) << i for i, v in enumerate(x)),
+            int(x[(lane & ~7) | (lane + 3) % 8] ^ y[5]),
+            int(x[lane ^ 5]),
+            3,
+            int(np.bitwise_xor.reduce(y[lane // 4 * 4 :][:4])),
+        ]
+        assert [int(v) for v in got[lane]] == [v % 2**32 for v in expected], lane
+
+
+def atomics(kernels: EmulatedKernels) -> None:
+    x = _integers(0, 0, 2**32, 32, np.uint32)
+    narrow, wide = np.array([2**32 - 1, 0, 0, 0, 0], np.uint32), np.array([2**64 - 1, 0, 0], np.uint64)
+    kernels.atomics(x, narrow, wide)
+    total = int(x.sum(dtype=np.uint64))
+    assert narrow.tolist() == [x.min(), x.max(), total % 2**32, np.bitwise_xor.reduce(x), total % 2**32]
+    assert wide.tolist() == [int(x.min()) << 32, int(x.max()) << 32, (total << 32) % 2**64]
+
+
+def floats(kernels: EmulatedKernels) -> None:
+    x, y = np.random.default_rng(0).standard_normal((2, 32)).astype(np.float32)
+    got = np.zeros((32, 6), np.float32)
+    kernels.floats(x, y, got)
+    bits = x.view(np.uint32)
+    bfloat16 = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).view(np.float32)
+    fused = (x.astype(np.float64) * y + x).astype(np.float32)  # off by a last bit only where float64 rounds to a tie
+    expected = [x / y, x * y + x, fused, x.astype(np.float16).astype(np.float32), bfloat16, -x]
+    np.testing.assert_array_equal(got, np.stack(expected, axis=1))
+
+
 CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
     check.__name__: check
-    for check in (block_sum, scan, histogram, hamming_topk, hamming_tiles, byte_tiles, hash_grid, spgemm)
+    for check in (
+        block_sum,
+        scan,
+        histogram,
+        hamming_topk,
+        hamming_tiles,
+        byte_tiles,
+        hash_grid,
+        spgemm,
+        integers,
+        atomics,
+        floats,
+    )
 }

@@ -40,6 +40,11 @@ cudaError_t spgemm(const int* a_rows, const int* a_columns, const float* a_value
                    const int* b_columns, const float* b_values, int* counts, const int* c_rows, int* columns,
                    float* values, int rows, int slots, cudaStream_t stream);
 
+// What the intrinsics answer; intrinsics.cu says in which order.
+cudaError_t integers(const unsigned* x, const unsigned* y, unsigned* integers, cudaStream_t stream);
+cudaError_t atomics(const unsigned* x, unsigned* narrow, unsigned long long* wide, cudaStream_t stream);
+cudaError_t floats(const float* x, const float* y, float* floats, cudaStream_t stream);
+
 // Each block waits for the last one: ends only if all blocks are resident. flags [blocks], zeros.
 cudaError_t wait_for_last_block(unsigned* flags, int blocks, cudaStream_t stream);
 
