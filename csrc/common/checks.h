@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The last line of checks on stable tensors. Users meet the clear errors of functional.py before; these become RuntimeError.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+namespace warphash {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline Tensor empty_on_cpu(std::initializer_list<int64_t> sizes, ScalarType type) {
+  std::vector<int64_t> shape(sizes);
+  return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt,
+                              torch::stable::Device(torch::headeronly::DeviceType::CPU));
+}
+
+// A matrix of bytes with contiguous rows.
+inline Tensor checked_codes(const Tensor& codes, const char* name) {
+  STD_TORCH_CHECK(codes.dim() == 2, name, " must be 2-D, got ", codes.dim(), "-D");
+  STD_TORCH_CHECK(codes.scalar_type() == ScalarType::Byte, name, " must be uint8");
+  return torch::stable::contiguous(codes);
+}
+
+}  // namespace warphash

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// Work is cut into tasks of a block of queries x a part of the database. Blocks are large, because a tile is laid out
+// once a block; the database is cut too, because a single query must keep all cores busy.
+#include "hamming/hamming_search.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <queue>
+#include <stdexcept>
+#include <string>
+
+#include "common/parallel.h"
+#include "hamming/hamming_keys.h"
+#include "hamming/hamming_plan.h"
+#include "hamming/hamming_select.h"
+
+namespace warphash::hamming {
+namespace {
+
+// The queries of one block as the kernels want them.
+struct Prepared {
+  AlignedBuffer words, operands;
+  std::vector<uint32_t> sizes;
+};
+
+Prepared prepare(const Family& family, Metric metric, const Problem& problem, int64_t first, int count) {
+  Prepared prepared;
+  const int words = word_count(problem.bytes);
+  if (metric == Metric::score) {
+    prepared.words = AlignedBuffer(static_cast<size_t>(count) * words * 64 * sizeof(float));
+    float* rows = prepared.words.as<float>();
+    std::memset(rows, 0, prepared.words.size());
+    for (int i = 0; i < count; ++i)
+      std::memcpy(rows + static_cast<size_t>(i) * words * 64, problem.weights + (first + i) * 8 * problem.bytes,
+                  static_cast<size_t>(8 * problem.bytes) * sizeof(float));
+  } else {
+    prepared.words = padded_words(problem.queries + first * problem.bytes, count, problem.bytes);
+  }
+  prepared.operands = AlignedBuffer(family.layout->prepared_bytes(count, words));
+  family.layout->prepare(prepared.words.as<uint64_t>(), count, words, prepared.operands.data());
+  if (metric == Metric::jaccard) {
+    prepared.sizes.resize(count);
+    for (int i = 0; i < count; ++i)
+      for (int word = 0; word < words; ++word)
+        prepared.sizes[i] += __builtin_popcountll(prepared.words.as<uint64_t>()[static_cast<size_t>(i) * words + word]);
+  }
+  return prepared;
+}
+
+// Scans the codes [begin, end) for a block of queries. Positions given to the selection count from begin; with a shared
+// mask they count the admitted codes.
+class PartScan {
+ public:
+  PartScan(const Family& family, const Problem& problem, int64_t begin, int64_t end)
+      : family_(family), problem_(problem), begin_(begin), end_(end), words_(word_count(problem.bytes)) {}
+
+  void run(const Prepared& prepared, int queries, Selection& selection) {
+    if (problem_.mask != nullptr && !problem_.mask_per_query) return run_thinned(prepared, queries, selection);
+    const uint8_t* rows = problem_.database + begin_ * problem_.bytes;
+    if (family_.scan_rows != nullptr && queries <= family_.row_queries) {
+      for (int query = 0; query < queries; ++query)
+        family_.scan_rows(rows, end_ - begin_, static_cast<int>(problem_.bytes), 0,
+                          prepared.words.as<uint64_t>() + static_cast<size_t>(query) * words_, query,
+                          &selection.limits[query], selection.sink());
+      return;
+    }
+    const int tile_codes = family_.layout->tile_codes(words_);
+    make_tile();
+    for (int64_t at = 0; at < end_ - begin_; at += tile_codes)
+      scan_tile(rows + at * problem_.bytes, static_cast<int>(std::min<int64_t>(tile_codes, end_ - begin_ - at)), at, prepared,
+                queries, selection);
+  }
+
+ private:
+  void make_tile() {
+    tile_ = AlignedBuffer(family_.layout->tile_bytes(words_));
+    sizes_ = AlignedBuffer(static_cast<size_t>(family_.layout->tile_codes(words_)) * sizeof(uint32_t));
+  }
+
+  void scan_tile(const uint8_t* rows, int count, int64_t first, const Prepared& prepared, int queries, Selection& selection) {
+    family_.layout->arrange(rows, count, static_cast<int>(problem_.bytes), tile_.data());
+    if (!prepared.sizes.empty()) family_.sizes(tile_.data(), count, words_, sizes_.as<uint32_t>());
+    family_.scan({tile_.data(), count, words_, first, prepared.operands.data(), queries, selection.limits.data(),
+                  sizes_.as<uint32_t>(), prepared.sizes.data(), selection.sink()});
+  }
+
+  // Only the admitted codes are laid out, so a narrow filter makes the search faster.
+  void run_thinned(const Prepared& prepared, int queries, Selection& selection) {
+    const int tile_codes = family_.layout->tile_codes(words_);
+    const size_t bytes = static_cast<size_t>(problem_.bytes);
+    make_tile();
+    std::vector<uint8_t> rows(tile_codes * bytes);
+    std::vector<uint32_t> names(tile_codes);
+    selection.admission.names = names.data();
+    int filled = 0;
+    auto flush = [&] {
+      if (filled > 0) scan_tile(rows.data(), filled, 0, prepared, queries, selection);
+      filled = 0;
+    };
+    for (int64_t index = begin_; index < end_; ++index) {
+      if (!problem_.mask[index]) continue;
+      std::memcpy(rows.data() + filled * bytes, problem_.database + index * problem_.bytes, bytes);
+      names[filled++] = static_cast<uint32_t>(index - begin_);
+      if (filled == tile_codes) flush();
+    }
+    flush();
+  }
+
+  const Family& family_;
+  const Problem& problem_;
+  int64_t begin_, end_;
+  int words_;
+  AlignedBuffer tile_, sizes_;
+};
+
+using MakeSelection = std::function<std::unique_ptr<Selection>(int queries)>;
+// entries [part][query] of one block
+using Lists = std::vector<std::vector<std::vector<uint64_t>>>;
+
+// Runs all tasks; merge(block, lists) is called once a block, when its last part is done.
+void search(const Choice& choice, Metric metric, const Problem& problem, const Plan& plan, const MakeSelection& make,
+            const std::function<void(int64_t first, int count, const Lists&)>& merge) {
+  std::vector<Lists> lists(plan.blocks, Lists(plan.parts));
+  std::vector<std::atomic<int64_t>> open(plan.blocks);
+  for (auto& count : open) count = plan.parts;
+  parallel_tasks(plan.blocks * plan.parts, [&](int64_t task) {
+    const int64_t block = task / plan.parts, part = task % plan.parts, first = block * plan.block;
+    const int queries = static_cast<int>(std::min(plan.block, problem.query_count - first));
+    const int64_t begin = plan.part_begin(part), end = plan.part_begin(part + 1);
+    const Family family = family_for(choice, metric, queries, word_count(problem.bytes));
+    std::unique_ptr<Selection> selection = make(queries);
+    if (problem.mask_per_query) {
+      selection->admission.rows = problem.mask + first * problem.database_count + begin;
+      selection->admission.row_stride = problem.database_count;
+    }
+    PartScan(family, problem, begin, end).run(prepare(family, metric, problem, first, queries), queries, *selection);
+    lists[block][part].resize(queries);
+    for (int query = 0; query < queries; ++query) selection->finish(query, lists[block][part][query]);
+    selection.reset();
+    if (open[block].fetch_sub(1) > 1) return;
+    merge(first, queries, lists[block]);
+    lists[block] = {};
+  });
+}
+
+// The first k of the merged lists of one query.
+void merge_row(const Lists& lists, const Plan& plan, int query, int64_t k, std::vector<Hit>& hits) {
+  hits.clear();
+  if (lists.size() == 1) {
+    const std::vector<uint64_t>& list = lists[0][query];
+    for (size_t i = 0; i < list.size() && static_cast<int64_t>(i) < k; ++i)
+      hits.push_back({static_cast<uint32_t>(list[i] >> 32), static_cast<int64_t>(list[i] & 0xffffffffu)});
+    return;
+  }
+  // Ties between parts go to the earlier one: its indices are smaller.
+  struct Head {
+    uint32_t key;
+    size_t part, place;
+    bool operator>(const Head& other) const { return key != other.key ? key > other.key : part > other.part; }
+  };
+  std::priority_queue<Head, std::vector<Head>, std::greater<>> heads;
+  auto push = [&](size_t part, size_t place) {
+    if (place < lists[part][query].size()) heads.push({static_cast<uint32_t>(lists[part][query][place] >> 32), part, place});
+  };
+  for (size_t part = 0; part < lists.size(); ++part) push(part, 0);
+  while (!heads.empty() && static_cast<int64_t>(hits.size()) < k) {
+    Head head = heads.top();
+    heads.pop();
+    hits.push_back({head.key, plan.part_begin(head.part) + static_cast<int64_t>(lists[head.part][query][head.place] & 0xffffffffu)});
+    push(head.part, head.place + 1);
+  }
+}
+
+}  // namespace
+
+void topk(const Choice& choice, Metric metric, const Problem& problem, int64_t k,
+          void (*row)(void* context, int64_t query, const Hit* hits, int64_t count), void* context) {
+  k = std::min(k, problem.database_count);
+  if (k <= 0 || problem.query_count == 0) {
+    for (int64_t query = 0; query < problem.query_count; ++query) row(context, query, nullptr, 0);
+    return;
+  }
+  constexpr int64_t sorted_limit = 40;  // above it, counting and buffering insert faster than a sorted list
+  const uint32_t keys = static_cast<uint32_t>(8 * problem.bytes + 1);
+  auto make = [&](int queries) -> std::unique_ptr<Selection> {
+    if (k <= sorted_limit) return std::make_unique<SortedSelection>(queries, k);
+    if (metric == Metric::distance) return std::make_unique<CountingSelection>(queries, k, keys);
+    return std::make_unique<BufferedSelection>(queries, k);
+  };
+  Plan plan = make_plan(problem, metric, k);
+  search(choice, metric, problem, plan, make, [&](int64_t first, int count, const Lists& lists) {
+    std::vector<Hit> hits;
+    for (int query = 0; query < count; ++query) {
+      merge_row(lists, plan, query, k, hits);
+      row(context, first + query, hits.data(), static_cast<int64_t>(hits.size()));
+    }
+  });
+}
+
+void range_search(const Choice& choice, const Problem& problem, uint32_t radius, std::vector<std::vector<Hit>>& hits) {
+  hits.assign(problem.query_count, {});
+  if (problem.query_count == 0 || problem.database_count == 0) return;
+  uint32_t limit = std::min<uint32_t>(radius, static_cast<uint32_t>(8 * problem.bytes)) + 1;
+  Plan plan = make_plan(problem, Metric::distance, 0);
+  auto make = [&](int queries) { return std::make_unique<RangeSelection>(queries, limit); };
+  search(choice, Metric::distance, problem, plan, make, [&](int64_t first, int count, const Lists& lists) {
+    for (int query = 0; query < count; ++query) merge_row(lists, plan, query, problem.database_count, hits[first + query]);
+  });
+}
+
+}  // namespace warphash::hamming

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""warphash: fast, exact, differentiable hash kernels for PyTorch, the same numbers on every machine."""
+
+from . import _load  # first: registers the operators
+from . import hamming, interop, nn, retrieval
+from ._load import build_info
+
+__version__ = _load.version()
+__all__ = ["__version__", "build_info", "hamming", "interop", "nn", "retrieval"]

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of arguments that every room shares. Each error names the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from . import _load
+
+
+def device_served(name: str, x: torch.Tensor) -> None:
+    """Refuses devices without kernels, and CUDA where its half is missing."""
+    if x.device.type == "cuda":
+        _load.require_cuda()
+    elif x.device.type not in ("cpu", "meta"):
+        raise ValueError(f"{name} must be on the CPU or on a CUDA device, got {x.device}")
+
+
+def same_device(first_name: str, first: torch.Tensor, name: str, x: torch.Tensor) -> None:
+    """Refuses tensors of two devices."""
+    if first.device != x.device:
+        raise ValueError(f"{name} must be on the device of {first_name}, {first.device}, got {x.device}")
+
+
+def count(name: str, value: Any, lowest: int = 0) -> int:
+    """An integer >= lowest; a SymInt passes through."""
+    if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
+        index = getattr(value, "__index__", None)
+        if isinstance(value, bool | float | str | torch.Tensor) or index is None:
+            raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+        value = index()
+    if value < lowest:
+        raise ValueError(f"{name} must be at least {lowest}, got {value}")
+    return value  # type: ignore[no-any-return]
+
+
+def data_is_checked(validate: bool) -> bool:
+    """Whether checks that read data are wanted and possible: in eager calls alone."""
+    if not validate or torch.compiler.is_compiling():
+        return False
+    return not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hamming search over packed binary codes: exact, ties by ascending index, the same bits on every machine."""
+
+from . import functional, reference, registration
+from .functional import asymmetric_topk, cdist, histogram, jaccard_topk, pack, range_search, topk, unpack
+
+__all__ = [
+    "asymmetric_topk",
+    "cdist",
+    "functional",
+    "histogram",
+    "jaccard_topk",
+    "pack",
+    "range_search",
+    "reference",
+    "registration",
+    "topk",
+    "unpack",
+]
