@@ -9,7 +9,6 @@ import pickle
 
 import pytest
 import torch
-
 import warphash as wh
 
 BINARIZERS = ("sign_ste", "tanh", "bihalf", "bn_sign")
@@ -32,7 +31,8 @@ def test_eval_gives_signs_and_encode_packs_them(binarizer: str) -> None:
     codes = head.eval()(x)
     assert set(codes.unique().tolist()) == {-1.0, 1.0}
     packed = head.encode(x)
-    assert packed.dtype == torch.uint8 and packed.shape == (9, 3)
+    assert packed.dtype == torch.uint8
+    assert packed.shape == (9, 3)
     assert torch.equal(wh.hamming.unpack(packed, 20), codes > 0)
     assert torch.equal(head.train().encode(x), packed)
 
@@ -54,7 +54,8 @@ def test_sign_of_zero_is_plus_one_and_of_nan_minus_one() -> None:
     assert head.encode(x).tolist() == [[0b011]]
     assert head.train()(x).tolist() == [[1.0, 1.0, -1.0]]
     x = torch.full((1, 3), float("nan"))
-    assert head.eval()(x).tolist() == [[-1.0] * 3] and head.encode(x).tolist() == [[0]]
+    assert head.eval()(x).tolist() == [[-1.0] * 3]
+    assert head.encode(x).tolist() == [[0]]
 
 
 @pytest.mark.parametrize("clipped", [False, True])
@@ -66,7 +67,8 @@ def test_sign_ste_gradient(clipped: bool) -> None:
     codes = head.binarize(u)
     assert torch.equal(codes.detach(), torch.where(u >= 0, 1.0, -1.0).double())
     (codes * weights).sum().backward()
-    assert (u.abs() > 1).any() and (u.abs() < 1).any()
+    assert (u.abs() > 1).any()
+    assert (u.abs() < 1).any()
     assert torch.equal(u.grad, torch.where(u.abs() <= 1, weights, 0.0) if clipped else weights)
 
 
@@ -88,7 +90,8 @@ def test_bihalf_halves_every_bit(rows: int) -> None:
     head = make("bihalf").double()
     u = head.project(inputs(rows, dtype=torch.float64)).detach().requires_grad_()
     codes = head.binarize(u)
-    assert ((codes == 1).sum(0) == rows // 2).all() and (codes.abs() == 1).all()
+    assert ((codes == 1).sum(0) == rows // 2).all()
+    assert (codes.abs() == 1).all()
     for bit in range(u.shape[1]):
         plus, minus = u[codes[:, bit] > 0, bit], u[codes[:, bit] < 0, bit]
         assert not len(plus) or plus.min() >= minus.max()
@@ -100,7 +103,8 @@ def test_bihalf_halves_every_bit(rows: int) -> None:
 def test_bihalf_splits_ties_by_row() -> None:
     head = make("bihalf")
     codes = head.binarize(torch.zeros(5, 20))
-    assert (codes[:2] == 1).all() and (codes[2:] == -1).all()
+    assert (codes[:2] == 1).all()
+    assert (codes[2:] == -1).all()
 
 
 def test_bn_sign_balances_bits_and_keeps_running_statistics() -> None:
@@ -128,7 +132,8 @@ def test_leading_dimensions_are_one_batch(binarizer: str) -> None:
 @pytest.mark.parametrize("binarizer", BINARIZERS)
 def test_empty_batch(binarizer: str) -> None:
     head = make(binarizer).eval()
-    assert head(inputs(0)).shape == (0, 20) and head.encode(inputs(0)).shape == (0, 3)
+    assert head(inputs(0)).shape == (0, 20)
+    assert head.encode(inputs(0)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -173,9 +178,12 @@ def test_meta_device(binarizer: str) -> None:
     with torch.device("meta"):
         head = wh.nn.HashHead(12, 20, binarizer=binarizer)
     x = torch.empty(5, 12, device="meta")
-    assert head(x).shape == (5, 20) and head(x).is_meta
+    assert head(x).shape == (5, 20)
+    assert head(x).is_meta
     codes = head.encode(x)
-    assert codes.is_meta and codes.shape == (5, 3) and codes.dtype == torch.uint8
+    assert codes.is_meta
+    assert codes.shape == (5, 3)
+    assert codes.dtype == torch.uint8
 
 
 # Dynamo itself instantiates torch.autograd.Function while tracing one.

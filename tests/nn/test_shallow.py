@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 import warphash as wh
 
 
@@ -22,7 +21,8 @@ def test_codes_and_packed_codes_agree(fit: object) -> None:
     x = data()
     hasher = fit(x, 10, seed=4)
     codes = hasher(x)
-    assert codes.shape == (500, 10) and (codes.abs() == 1).all()
+    assert codes.shape == (500, 10)
+    assert (codes.abs() == 1).all()
     assert torch.equal(wh.hamming.unpack(hasher.encode(x), 10), codes > 0)
     assert torch.equal(fit(x, 10, seed=4).projection, hasher.projection)
     assert not torch.equal(fit(x, 10, seed=5).projection, hasher.projection)
@@ -37,7 +37,8 @@ def test_itq_is_pca_times_a_rotation_that_lowers_the_loss() -> None:
     _, _, right = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     torch.testing.assert_close(fitted.projection, right[:6].T @ (right[:6] @ fitted.projection))
     losses = [quantization_loss(wh.nn.itq(x, 6, iterations=n), x) for n in (0, 1, 5, 50)]
-    assert losses == sorted(losses, reverse=True) and losses[0] > losses[-1]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > losses[-1]
 
 
 def test_random_projection_estimates_angles() -> None:

@@ -9,7 +9,6 @@ import pickle
 import numpy as np
 import pytest
 import torch
-
 import warphash as wh
 from warphash.retrieval import multi_index
 
@@ -45,7 +44,8 @@ def tables_always(monkeypatch: pytest.MonkeyPatch) -> None:
 def assert_same(actual: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...]) -> None:
     assert len(actual) == len(expected)
     for a, b in zip(actual, expected, strict=True):
-        assert a.dtype == b.dtype and torch.equal(a, b)
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
 
 
 def make_index(codes: torch.Tensor, bits: int, method: str) -> wh.retrieval.HammingIndex:
@@ -175,9 +175,12 @@ def test_masks(method: str) -> None:
 def test_empty_index(method: str) -> None:
     index = wh.retrieval.HammingIndex(16, method=method)
     distances, indices = index.search(torch.zeros(3, 2, dtype=torch.uint8), 2)
-    assert (distances == 2**31 - 1).all() and (indices == -1).all() and distances.shape == (3, 2)
+    assert (distances == 2**31 - 1).all()
+    assert (indices == -1).all()
+    assert distances.shape == (3, 2)
     offsets, distances, indices = index.range_search(torch.zeros(3, 2, dtype=torch.uint8), 16)
-    assert offsets.tolist() == [0, 0, 0, 0] and len(distances) == len(indices) == 0
+    assert offsets.tolist() == [0, 0, 0, 0]
+    assert len(distances) == len(indices) == 0
     assert len(index) == 0
 
 
@@ -231,7 +234,8 @@ def test_state_dict_and_copies() -> None:
         assert len(same) == 500
         assert_same(same.search(codes[:5], 6), expected)
         same.add(codes[:9])
-        assert len(same) == 509 and len(index) == 500
+        assert len(same) == 509
+        assert len(index) == 500
     with pytest.raises(ValueError, match="20 bits"):
         wh.retrieval.HammingIndex(24).load_state_dict(index.state_dict())
     with pytest.raises(ValueError, match="lacks codes"):
@@ -256,7 +260,11 @@ def test_bad_construction(arguments: dict[str, object], error: type[Exception], 
 def test_bad_codes_and_numbers(method: str) -> None:
     index = make_index(make_codes("random", 50, 12), 12, method)
     good = make_codes("random", 2, 12)
-    for name, call in (("codes", index.add), ("queries", lambda q: index.search(q, 1)), ("queries", lambda q: index.range_search(q, 1))):
+    for name, call in (
+        ("codes", index.add),
+        ("queries", lambda q: index.search(q, 1)),
+        ("queries", lambda q: index.range_search(q, 1)),
+    ):
         with pytest.raises(TypeError, match=f"{name} must be uint8"):
             call(good.int())
         with pytest.raises(ValueError, match=rf"{name} must be \[N, 2\]"):

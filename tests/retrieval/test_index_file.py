@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 import warphash as wh
 from warphash.retrieval import storage
 
@@ -106,8 +105,12 @@ def with_header(content: bytes, header: bytes) -> bytes:
         b"[]",
         b"\xff\xfe",
         b'{"kind": "hamming"}',
-        json.dumps({"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": "object", "shape": [1]}]}).encode(),
-        json.dumps({"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": "uint8", "shape": [-1]}]}).encode(),
+        json.dumps(
+            {"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": "object", "shape": [1]}]}
+        ).encode(),
+        json.dumps(
+            {"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": "uint8", "shape": [-1]}]}
+        ).encode(),
     ],
 )
 def test_damaged_header_is_refused(path: Path, header: bytes) -> None:

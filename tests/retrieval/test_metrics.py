@@ -8,9 +8,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
-
 import warphash as wh
+from sklearn.metrics import average_precision_score
 from warphash.retrieval import metrics
 
 
@@ -30,7 +29,9 @@ def average_precision(hits: np.ndarray, total: int, denominator: str) -> float:
 
 
 class Problem:
-    def __init__(self, seed: int, queries: int = 7, size: int = 60, bits: int = 11, classes: int = 4, multi: bool = False):
+    def __init__(
+        self, seed: int, queries: int = 7, size: int = 60, bits: int = 11, classes: int = 4, multi: bool = False
+    ):
         rng = np.random.default_rng(seed)
 
         def labels(n: int) -> np.ndarray:
@@ -119,7 +120,9 @@ def test_tie_average_is_near_the_mean_over_random_databases() -> None:
     for _ in range(200):
         order = rng.permutation(300)
         values.append(
-            wh.retrieval.mean_average_precision(query_codes, database_codes[order], query_labels, database_labels[order])
+            wh.retrieval.mean_average_precision(
+                query_codes, database_codes[order], query_labels, database_labels[order]
+            )
         )
     expected = wh.retrieval.mean_average_precision(*problem.arguments, ties="average")
     assert abs(np.mean(values) - expected) < 4 * np.std(values) / np.sqrt(len(values))
@@ -130,7 +133,9 @@ def test_tie_average_does_not_depend_on_the_order() -> None:
     query_codes, database_codes, query_labels, database_labels = Problem(6).arguments
     order = np.random.default_rng(1).permutation(60)
     values = [
-        wh.retrieval.mean_average_precision(query_codes, database_codes[o], query_labels, database_labels[o], ties="average")
+        wh.retrieval.mean_average_precision(
+            query_codes, database_codes[o], query_labels, database_labels[o], ties="average"
+        )
         for o in (np.arange(60), order)
     ]
     assert values[0] == values[1]
@@ -153,7 +158,9 @@ def test_without_ties_both_rules_agree_with_sklearn() -> None:
 @pytest.mark.parametrize("multi", [False, True])
 def test_precision_within_radius(radius: int, multi: bool) -> None:
     problem = Problem(7, multi=multi)
-    expected = [relevant[far <= radius].mean() if (far <= radius).any() else 0.0 for far, relevant in problem.rankings()]
+    expected = [
+        relevant[far <= radius].mean() if (far <= radius).any() else 0.0 for far, relevant in problem.rankings()
+    ]
     actual = wh.retrieval.precision_within_radius(*problem.arguments, radius=radius)
     assert actual == pytest.approx(np.mean(expected), abs=1e-12)
 
@@ -189,7 +196,8 @@ def test_tie_averaged_precision_and_recall_at_k(k: int) -> None:
 def test_precision_recall_curve() -> None:
     problem = Problem(10)
     curve = wh.retrieval.precision_recall_curve(*problem.arguments)
-    assert isinstance(curve.precision, np.ndarray) and curve.precision.shape == (17,)
+    assert isinstance(curve.precision, np.ndarray)
+    assert curve.precision.shape == (17,)
     for radius in range(17):
         assert curve.precision[radius] == pytest.approx(
             wh.retrieval.precision_within_radius(*problem.arguments, radius=radius), abs=1e-12
@@ -227,7 +235,9 @@ def test_empty_sides() -> None:
     query_codes, database_codes, query_labels, database_labels = Problem(13).arguments
     for ties in ("index", "average"):
         assert np.isnan(
-            wh.retrieval.mean_average_precision(query_codes[:0], database_codes, query_labels[:0], database_labels, ties=ties)
+            wh.retrieval.mean_average_precision(
+                query_codes[:0], database_codes, query_labels[:0], database_labels, ties=ties
+            )
         )
         nothing = (query_codes, database_codes[:0], query_labels, database_labels[:0])
         assert wh.retrieval.mean_average_precision(*nothing, ties=ties) == 0.0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers built on the kernels."""
 
-from warphash.nn.hashing import HashHead
-from warphash.nn.shallow import LinearHash, itq, random_projection
+from .hashing import HashHead
+from .shallow import LinearHash, itq, random_projection
 
 __all__ = ["HashHead", "LinearHash", "itq", "random_projection"]

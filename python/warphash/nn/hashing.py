@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from warphash import hamming
+from .. import hamming
 
 BINARIZERS = ("sign_ste", "tanh", "bihalf", "bn_sign")
 
 
 def sign(u: Tensor) -> Tensor:
-    """±1 in u's dtype with sign(0) = +1 and sign(NaN) = −1, as in packed codes. torch.sign would make 0 a third symbol."""
+    """±1 in the dtype of u; 0 gives +1 and NaN −1, as in packed codes (torch.sign would make 0 a third symbol)."""
     return torch.where(u >= 0, 1.0, -1.0).to(u.dtype)
 
 
@@ -146,7 +146,7 @@ class HashHead(nn.Module):
         self.beta.fill_(beta)
 
     def project(self, x: Tensor) -> Tensor:
-        """u [..., bits], what the binarizer works on: for quantization losses, say mean(abs(abs(u) − 1) ** 3)."""
+        """What the binarizer works on, u [..., bits]: for quantization losses, say mean(abs(abs(u) − 1) ** 3)."""
         self._check(x)
         u: Tensor = self.linear(x)
         if self.norm is not None:
@@ -160,9 +160,9 @@ class HashHead(nn.Module):
         if self.beta is not None:
             return torch.tanh(self.beta * u)
         if self.binarizer == "bihalf":
-            halves: Tensor = BiHalf.apply(u.reshape(-1, self.bits), self.gamma)
+            halves: Tensor = BiHalf.apply(u.reshape(-1, self.bits), self.gamma)  # type: ignore[no-untyped-call]
             return halves.reshape(u.shape)
-        codes: Tensor = SignStraightThrough.apply(u, self.clipped)
+        codes: Tensor = SignStraightThrough.apply(u, self.clipped)  # type: ignore[no-untyped-call]
         return codes
 
     def forward(self, x: Tensor) -> Tensor:
@@ -190,7 +190,8 @@ class HashHead(nn.Module):
                 norm.eps,
             )
             u = flat.reshape(u.shape)
-        return hamming.pack(u)
+        codes: Tensor = hamming.pack(u)
+        return codes
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, bits={self.bits}, binarizer={self.binarizer!r}"

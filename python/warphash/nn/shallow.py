@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from warphash import hamming
+from .. import hamming
 
 
 class LinearHash(nn.Module):
@@ -32,7 +32,7 @@ class LinearHash(nn.Module):
         return self.projection.shape[1]
 
     def project(self, x: Tensor) -> Tensor:
-        """x [..., dim] → [..., bits] before the sign."""
+        """The values before the sign: x [..., dim] → [..., bits]."""
         if x.dim() == 0 or x.shape[-1] != self.projection.shape[0]:
             raise ValueError(f"x must be [..., {self.projection.shape[0]}], got {list(x.shape)}")
         return (x - self.mean) @ self.projection
@@ -43,7 +43,8 @@ class LinearHash(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Packed codes uint8 [..., ceil(bits / 8)]."""
-        return hamming.pack(self.project(x))
+        codes: Tensor = hamming.pack(self.project(x))
+        return codes
 
     def extra_repr(self) -> str:
         return f"dim={self.projection.shape[0]}, bits={self.bits}"

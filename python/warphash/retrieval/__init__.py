@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Indexes of codes, and how good their answers are."""
 
-from warphash.retrieval.index import HammingIndex
-from warphash.retrieval.metrics import (
+from .index import HammingIndex
+from .metrics import (
     PrecisionRecallCurve,
     mean_average_precision,
     precision_at_k,

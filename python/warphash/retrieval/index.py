@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warphash import hamming, interop
-from warphash.retrieval import multi_index
-from warphash.retrieval.storage import load_arrays, save_arrays
+from .. import _checks, hamming, interop
+from . import multi_index
+from .storage import load_arrays, save_arrays
 
 METHODS = ("flat", "multi_index")
 KIND = "hamming"
@@ -20,15 +20,15 @@ KIND = "hamming"
 class HammingIndex:
     """Exact nearest-neighbour and radius search among binary codes, which can be added at any time.
 
-    Both methods give exactly the answers of :func:`warphash.hamming.topk` and :func:`warphash.hamming.range_search` over
-    all codes added so far, ties by ascending index (the order of addition, from 0).
+    Both methods give exactly the answers of :func:`warphash.hamming.topk` and :func:`warphash.hamming.range_search`
+    over all codes added so far, ties by ascending index (the order of addition, from 0).
 
     * ``flat`` scans all codes.
-    * ``multi_index`` (Norouzi, Punjani and Fleet, "Fast search in Hamming space with multi-index hashing", 2012) cuts the
-      codes into about bits / log2(N) substrings with a table each and looks only into the buckets that can hold an answer.
-      A query whose probes would cost more than the scan is scanned. The tables are made at the first search and anew
-      when more than N / 32 codes came since; until then those are compared one by one. They need 4 · N · substrings bytes
-      for the ids, up to 16 · N · substrings for the offsets, and 4 · N · substrings for the keys of substrings wider than
+    * ``multi_index`` (Norouzi, Punjani and Fleet, "Fast search in Hamming space with multi-index hashing", 2012) cuts
+      the codes into about bits / log2(N) substrings with a table each and looks only into the buckets that can hold an
+      answer. A query whose probes would cost more than the scan is scanned. The tables are made at the first search,
+      and anew when more than N / 32 codes came since; until then those are compared one by one. A substring's table
+      takes 4 · N bytes for the ids, up to 32 · N for the offsets, and 4 · N for the keys if the substring is wider than
       log2(N) + 2 bits. On a GPU, below 16384 and above 2^31 − 1 codes the method scans and makes no tables.
 
     Codes are uint8 [N, ceil(bits / 8)] as made by :func:`warphash.hamming.pack`, with zero padding bits. Arrays of any
@@ -101,7 +101,8 @@ class HammingIndex:
         given = self._checked(queries, "queries")
         rows = given.to(self.device)
         allowed = None if mask is None else interop.as_tensor(mask, "mask").to(self.device)
-        tables = self._current_tables() if allowed is None and _is_count(k) and 0 < k <= self._count else None
+        k = _checks.count("k", k)
+        tables = self._current_tables() if allowed is None and 0 < k <= self._count else None
         answer = hamming.topk(rows, self.codes, k, mask=allowed) if tables is None else tables.topk(rows, self.codes, k)
         distances, indices = (interop.like(queries, part.to(given.device)) for part in answer)
         return distances, indices
@@ -115,7 +116,8 @@ class HammingIndex:
         given = self._checked(queries, "queries")
         rows = given.to(self.device)
         allowed = None if mask is None else interop.as_tensor(mask, "mask").to(self.device)
-        tables = self._current_tables() if allowed is None and _is_count(radius) and radius >= 0 else None
+        radius = _checks.count("radius", radius)
+        tables = self._current_tables() if allowed is None else None
         if tables is None:
             answer = hamming.range_search(rows, self.codes, radius, mask=allowed)
         else:
@@ -128,7 +130,7 @@ class HammingIndex:
         return {"bits": self.bits, "method": self.method, "codes": self.codes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replaces the codes by those of a state_dict of the same bits; the method and device of this index are kept."""
+        """Replaces the codes by those of a state_dict of the same bits; this index keeps its method and device."""
         missing = {"bits", "codes"} - state.keys()
         if missing:
             raise ValueError(f"state lacks {', '.join(sorted(missing))}")
@@ -160,7 +162,9 @@ class HammingIndex:
         return index
 
     def _current_tables(self) -> multi_index.MultiIndexTables | None:
-        if self.method != "multi_index" or self.device.type != "cpu" or not multi_index.SMALLEST <= self._count <= multi_index.LARGEST:
+        if self.method != "multi_index" or self.device.type != "cpu":
+            return None
+        if not multi_index.SMALLEST <= self._count <= multi_index.LARGEST:
             return None
         if self._tables is None or not self._tables.fits(self._count):
             self._tables = multi_index.MultiIndexTables(self.codes, self.bits)
@@ -177,8 +181,3 @@ class HammingIndex:
         if padding and bool((tensor[:, -1] >= 1 << (8 - padding)).any()):
             raise ValueError(f"{name} must have zero padding bits: the last {padding} of each code's last byte")
         return tensor
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-

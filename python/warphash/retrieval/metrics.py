@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good binary codes are at retrieval: average precision, precision and recall, with a rule for ties.
 
-Hamming distances take few values, so rankings are full of ties, and the order within them moves mean average precision by
-points. Two rules are offered, and neither depends on a sort's whim: ``ties="index"`` ranks equal distances by ascending
-database index, as the searches do; ``ties="average"`` gives the expected value over all orders of the ties, in closed form
-(He, Cakir, Bargal and Sclaroff, "Hashing as tie-aware learning to rank", 2018) from two histograms a query.
+Hamming distances take few values, so rankings are full of ties, and the order within them moves mean average
+precision by points. Two rules are offered, and neither depends on a sort's whim: ``ties="index"`` ranks equal distances
+by ascending database index, as the searches do; ``ties="average"`` gives the expected value over all orders of the
+ties, in closed form (He, Cakir, Bargal and Sclaroff, "Hashing as tie-aware learning to rank", 2018) from two histograms
+a query.
 
-Common to all functions here: codes are uint8 [Q, bytes] and [N, bytes]; labels are integers [Q] and [N] (relevant = equal)
-or multi-hot [Q, C] and [N, C] (relevant = a class in common). The mean over no queries is NaN. Sums are float64. Queries
-are taken in blocks, so that no more than 2^22 pairs of query and code are looked at together (or one query's N): the
-workspace is at most about 200 MB up to N = 4 million, whatever Q, and 50 bytes a code beyond.
+Common to all functions here: codes are uint8 [Q, bytes] and [N, bytes]; labels are integers [Q] and [N] (relevant =
+equal) or multi-hot [Q, C] and [N, C] (relevant = a class in common). The mean over no queries is NaN. Sums are float64.
+Queries are taken in blocks, so that no more than 2^22 pairs of query and code are looked at together (or one query's
+N): the workspace is at most about 200 MB up to N = 4 million, whatever Q, and 50 bytes a code beyond.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from warphash import hamming, interop
+from .. import _checks, hamming, interop
 
 PAIRS_A_BLOCK = 1 << 22
 TIES = ("index", "average")
@@ -40,10 +41,17 @@ def mean_average_precision(
     """Mean over the queries of AP@R = (sum of precision@r over the ranks r <= R of relevant codes) / denominator.
 
     Args:
+        query_codes: uint8 [Q, bytes].
+        database_codes: uint8 [N, bytes].
+        query_labels: integers [Q] or multi-hot [Q, C].
+        database_labels: integers [N] or multi-hot [N, C].
         topk: R; None is the whole database.
         ties: ``"index"`` or ``"average"`` (the expectation over random orders; the whole database alone).
-        denominator: ``"retrieved"``: relevant codes among the first R; ``"min"``: min(all relevant, R); ``"total"``: all
-            relevant. The three agree for topk=None. A query with nothing relevant counts 0.
+        denominator: ``"retrieved"``: relevant codes among the first R; ``"min"``: min(all relevant, R); ``"total"``:
+            all relevant. The three agree for topk=None. A query with nothing relevant counts 0.
+
+    Raises:
+        TypeError, ValueError: a dtype, shape or device does not fit, or topk is given with ties="average".
 
     Complexity: with topk=R a search of Q · N comparisons and O(Q · R); ties="average" two histograms, 2 · Q · N
     comparisons and O(Q · bits); ties="index" over the whole database the full ranking, one block of queries at a time.
@@ -51,7 +59,7 @@ def mean_average_precision(
     _check_choice("ties", ties, TIES)
     _check_choice("denominator", denominator, DENOMINATORS)
     if topk is not None:
-        _check_count("topk", topk, 1)
+        topk = _checks.count("topk", topk, 1)
         if ties == "average":
             raise ValueError('ties="average" is defined over the whole database: topk must be None')
     problem = _Problem(query_codes, database_codes, query_labels, database_labels)
@@ -79,7 +87,7 @@ def precision_within_radius(
     query_codes: Any, database_codes: Any, query_labels: Any, database_labels: Any, radius: int = 2
 ) -> float:
     """Mean share of relevant codes among those with distance <= radius; a query with an empty ball counts 0."""
-    _check_count("radius", radius, 0)
+    radius = _checks.count("radius", radius)
     values = []
     for block in _Problem(query_codes, database_codes, query_labels, database_labels).blocks():
         everything, relevant = (histogram[:, : radius + 1].sum(1) for histogram in block.histograms())
@@ -108,7 +116,7 @@ def precision_recall_at_k(
 
     Of a group of n ties with p relevant that the cut after k leaves s of, the expectation is s · p / n.
     """
-    _check_count("k", k, 1)
+    k = _checks.count("k", k, 1)
     _check_choice("ties", ties, TIES)
     problem = _Problem(query_codes, database_codes, query_labels, database_labels)
     depth = min(k, problem.database_size)
@@ -164,7 +172,7 @@ class _Block:
         self.database_labels = database_labels
 
     def relevance(self) -> Tensor:
-        """bool [block, N]"""
+        """Whether each code is relevant, bool [block, N]."""
         if self.labels.dim() == 1:
             return self.labels[:, None] == self.database_labels[None, :]
         return self.labels @ self.database_labels.T > 0
@@ -173,12 +181,12 @@ class _Block:
         return self.relevance().sum(1)
 
     def histograms(self) -> tuple[Tensor, Tensor]:
-        """int64 [block, 8 · bytes + 1] of all codes and of the relevant ones"""
+        """Counts by distance, int64 [block, 8 · bytes + 1], of all codes and of the relevant ones."""
         everything = hamming.histogram(self.codes, self.database_codes)
         return everything, hamming.histogram(self.codes, self.database_codes, mask=self.relevance())
 
     def ranked_relevance(self, depth: int) -> Tensor:
-        """bool [block, depth]: whether the code of each rank is relevant"""
+        """Whether the code of each rank is relevant, bool [block, depth]."""
         indices = hamming.topk(self.codes, self.database_codes, depth)[1]
         if self.labels.dim() == 1:
             return self.database_labels[indices] == self.labels[:, None]
@@ -239,9 +247,10 @@ class _Problem:
 def _tie_averaged(everything: Tensor, relevant: Tensor) -> Tensor:
     """Expected AP [Q] over random orders of the ties, from histograms int64 [Q, bins].
 
-    A group of n ties, p of them relevant, after N others with P relevant: each of its places t = 1 .. n is relevant with
-    probability p / n, and then has P + 1 + (t − 1)(p − 1)/(n − 1) relevant codes up to itself, among N + t. The sums over t
-    are closed by h = 1/(N + 1) + … + 1/(N + n), a difference of digammas: the sum of (t − 1)/(N + t) is n − (N + 1) h.
+    A group of n ties, p of them relevant, after N others with P relevant: each of its places t = 1 .. n is relevant
+    with probability p / n, and then has P + 1 + (t − 1)(p − 1)/(n − 1) relevant codes up to itself, among N + t. The
+    sums over t are closed by h = 1/(N + 1) + … + 1/(N + n), a difference of digammas: the sum of (t − 1)/(N + t) is
+    n − (N + 1) h.
     """
     n, p = everything.double(), relevant.double()
     before, relevant_before = n.cumsum(1) - n, p.cumsum(1) - p
@@ -252,7 +261,7 @@ def _tie_averaged(everything: Tensor, relevant: Tensor) -> Tensor:
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """part / whole in float64, 0 where whole is 0"""
+    """The quotient in float64, 0 where whole is 0."""
     return torch.where(whole > 0, part.double() / whole.clamp(min=1).double(), 0.0)
 
 
@@ -263,10 +272,3 @@ def _mean(values: list[Tensor]) -> float:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
-
-
-def _check_count(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")

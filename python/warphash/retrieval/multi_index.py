@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.library import register_fake
 
-from warphash import hamming
+from .. import hamming
 
 # Below this many codes a scan is always faster than the tables.
 SMALLEST = 1 << 14
-# Codes added since the tables were made are compared one by one, up to this share of all; then the tables are made anew.
+# Codes added since the tables were made are compared one by one, up to this share of all; then come new tables.
 REST_SHARE = 1 / 32
 WIDEST_SUBSTRING = 32
 LARGEST = 2**31 - 1
 
-# What comparing one code costs, as a share of the cost of one candidate fetched through the tables (see docs/retrieval.md
-# for the measurement): a scan of many queries reads the database once a block, a scan of one is bound by memory.
+# What scanning one word of a code costs, as a share of the cost of one candidate fetched through the tables (measured:
+# docs/retrieval.md). A scan of many queries reads the database once a block, a scan of few is bound by memory.
 SCAN_COST_BATCH = 0.02
 SCAN_COST_SINGLE = 0.06
 BATCH = 32
@@ -88,11 +90,10 @@ class MultiIndexTables:
         return codes.shape[0] * words * (SCAN_COST_BATCH if queries.shape[0] >= BATCH else SCAN_COST_SINGLE)
 
     @staticmethod
-    def _probe_in_two_steps(count: int, probe: object) -> Tensor:
+    def _probe_in_two_steps(count: int, probe: Callable[[int, int], Tensor]) -> Tensor:
         """Probes a few queries first: where most of them give up, the rest goes to the scan at once."""
-        assert callable(probe)
         first = min(count, BATCH)
-        left: Tensor = probe(0, first)
+        left = probe(0, first)
         if first == count:
             return left
         if 2 * left.numel() > first:
@@ -116,3 +117,38 @@ def _merge_rows(
         distances[place] = part[1]
         indices[place] = part[2]
     return offsets, distances, indices
+
+
+# ---- Shapes ---------------------------------------------------------------------------------------------------------
+@register_fake("warphash::hamming_multi_index_build")
+def _(codes: Tensor, bits: int, substrings: int, table_bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    count = codes.shape[0]
+    offsets = codes.new_empty((substrings, 2**table_bits + 1), dtype=torch.int32)
+    ids = codes.new_empty((substrings, count), dtype=torch.int32)
+    has_keys = -(-bits // substrings) > table_bits
+    return offsets, ids, codes.new_empty((substrings, count if has_keys else 0), dtype=torch.int32)
+
+
+@register_fake("warphash::hamming_multi_index_topk")
+def _(
+    queries: Tensor, codes: Tensor, offsets: Tensor, ids: Tensor, keys: Tensor, bits: int, k: int, budget: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    shape = (queries.shape[0], k)
+    return (
+        queries.new_empty(shape, dtype=torch.int32),
+        queries.new_empty(shape, dtype=torch.int64),
+        queries.new_empty(shape[:1], dtype=torch.bool),
+    )
+
+
+@register_fake("warphash::hamming_multi_index_range")
+def _(
+    queries: Tensor, codes: Tensor, offsets: Tensor, ids: Tensor, keys: Tensor, bits: int, radius: int, budget: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    found = torch.library.get_ctx().new_dynamic_size()
+    return (
+        queries.new_empty((queries.shape[0] + 1,), dtype=torch.int64),
+        queries.new_empty((found,), dtype=torch.int32),
+        queries.new_empty((found,), dtype=torch.int64),
+        queries.new_empty((queries.shape[0],), dtype=torch.bool),
+    )

@@ -2,8 +2,8 @@
 """The file format of indexes: a checked header and raw arrays, written whole or not at all, never pickled.
 
 Layout, little-endian: magic (8 bytes) · format version (uint32) · header length (uint32) · header, JSON in UTF-8 with
-``kind``, ``fields`` and the arrays' ``name``, ``dtype`` and ``shape`` · the arrays' bytes in that order · SHA-256 of all
-before it (32 bytes).
+``kind``, ``fields`` and the arrays' ``name``, ``dtype`` and ``shape`` · the arrays' bytes in that order · SHA-256 of
+all before it (32 bytes).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ PathLike = str | os.PathLike[str]
 def save_arrays(path: PathLike, kind: str, fields: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
     """Writes ``fields`` (JSON values) and ``arrays`` to path as one file of the given kind.
 
-    The bytes go to a new file in the same folder, which is synchronised and then takes path's name: a reader, or a crash
-    at any moment, sees the old file or the new one, never a part. Memory: a chunk of 16 MiB (plus a copy of each array
-    that is on a GPU or not contiguous).
+    The bytes go to a new file in the same folder, which is synchronised and then takes path's name: a reader, or a
+    crash at any moment, sees the old file or the new one, never a part. Memory: none, but for a copy of an array that
+    is on a GPU or not contiguous.
     """
     if sys.byteorder != "little":
         raise OSError("index files are little-endian, and this machine is not")
@@ -78,8 +78,8 @@ def save_arrays(path: PathLike, kind: str, fields: Mapping[str, Any], arrays: Ma
 def load_arrays(path: PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The fields and arrays (on the CPU) of a file that :func:`save_arrays` wrote with the same kind.
 
-    A file that is truncated, damaged, of another kind or newer format, or no index file at all: ValueError with the path
-    and the reason. Nothing is allocated before the file's size fits what its header says.
+    A file that is truncated, damaged, of another kind or newer format, or no index file at all: ValueError with the
+    path and the reason. Nothing is allocated before the file's size fits what its header says.
     """
     with open(path, "rb") as file:
         return _Reader(path, file).read(kind)
@@ -121,7 +121,9 @@ class _Reader:
         try:
             header = json.loads(text)
             found, fields = header["kind"], dict(header["fields"])
-            entries = [(str(e["name"]), _DTYPES[e["dtype"]], [int(size) for size in e["shape"]]) for e in header["arrays"]]
+            entries = [
+                (str(e["name"]), _DTYPES[e["dtype"]], [int(size) for size in e["shape"]]) for e in header["arrays"]
+            ]
         except (ValueError, KeyError, TypeError):
             self._refuse("damaged header")
         if any(size < 0 for _, _, shape in entries for size in shape):
@@ -153,7 +155,7 @@ def _size_of(dtype: torch.dtype, shape: list[int]) -> int:
 
 def _bytes_of(array: Tensor) -> memoryview:
     # A memoryview of a zero-size array cannot be cast, and there is nothing to see in it.
-    return memoryview(array.reshape(-1).view(torch.uint8).numpy()) if array.numel() else memoryview(b"")
+    return memoryview(array.reshape(-1).view(torch.uint8).numpy().data) if array.numel() else memoryview(b"")
 
 
 def _synchronise_folder(folder: Path) -> None:
