@@ -37,15 +37,17 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
 #if defined(WARPHASH_CUDA_EMULATION)
   return cuda_emulation::launch(kernel, grid, block, shared_bytes, stream, static_cast<Arguments&&>(arguments)...);
 #else
+  // clang-format off: in a .h file it takes >>> for templates
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Arguments&&>(arguments)...);
+  // clang-format on
   return cudaGetLastError();
 #endif
 }
 
 // ---- Asynchronous copies from global to shared memory (sm_80) -------------------------------------------------------
 
-// Both addresses are multiples of 16. The caller's copies may be read after copy_async_wait, other threads' copies after
-// a barrier on top of that.
+// Both addresses are multiples of 16. The caller's copies may be read after copy_async_wait, other threads' copies
+// after a barrier on top of that.
 __device__ __forceinline__ void copy_async_16(void* shared, const void* global) {
 #if defined(WARPHASH_CUDA_EMULATION)
   cuda_emulation::copy_async(shared, global, 16, 16);
@@ -115,17 +117,17 @@ __device__ __forceinline__ void store_release(unsigned* address, unsigned value)
 //   b[r]: column group, bytes 4 * (member + 4 * r) onwards
 //   d[r]: row group + 8 * (r / 2), column 2 * member + r % 2
 #if defined(WARPHASH_CUDA_EMULATION)
-#define WARPHASH_MMA(name, instruction, dot)                                                         \
-  inline void name(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2],                      \
-                   const cuda_emulation::Site& site = cuda_emulation::Site::current()) {             \
-    cuda_emulation::mma_m16n8(#name, d, a, b, site, dot);                                            \
+#define WARPHASH_MMA(name, instruction, dot)                                             \
+  inline void name(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2],          \
+                   const cuda_emulation::Site& site = cuda_emulation::Site::current()) { \
+    cuda_emulation::mma_m16n8(#name, d, a, b, site, dot);                                \
   }
 #else
-#define WARPHASH_MMA(name, instruction, dot)                                                         \
+#define WARPHASH_MMA(name, instruction, dot)                                                          \
   __device__ __forceinline__ void name(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { \
-    asm volatile(instruction " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                \
-                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])                                    \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                \
+    asm volatile(instruction " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                 \
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])                                     \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                 \
   }
 #endif
 // Signed bytes.

@@ -24,7 +24,7 @@ JOBS = 2
 
 COMMON_FLAGS = [
     *("-std=c++20", "-x", "c++", "-g", "-fPIC", "-fvisibility=hidden", "-fdata-sections", "-ffp-contract=off"),
-    *("-Wall", "-Wextra", "-Wno-unknown-pragmas", "-DWARPHASH_CUDA_EMULATION"),
+    *("-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-sign-compare", "-DWARPHASH_CUDA_EMULATION"),
     *("-I", str(ROOT / "csrc"), "-include", str(EMULATOR / "cuda_emulation.h")),
 ]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]

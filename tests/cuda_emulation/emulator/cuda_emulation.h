@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs torch-free CUDA kernel files on the CPU, so that their logic can be tested without a GPU. The build puts this
-// header in front of each file (-include), which then finds the language, the intrinsics and the runtime calls it needs;
-// csrc/common/portable.h does the rest. README.md says what this covers, what it cannot show, and the rules for kernels.
+// header in front of each file (-include), which then finds the language, the intrinsics and the runtime calls it
+// needs; csrc/common/portable.h does the rest. README.md says what this covers, what it cannot show, and the rules for
+// kernels.
 #pragma once
 
 // clang-format off: each part stands on those before it

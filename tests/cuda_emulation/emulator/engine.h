@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each CUDA thread is a fiber; one OS thread runs them all. This file holds the state of a launch, the fibers' stacks and
-// the switch between them. A seed picks which fiber goes next at each barrier, warp intrinsic and atomic, so that a run
-// can be repeated exactly: seed 0 prefers low threads, seed 1 high ones, the other even seeds draw uniformly, and the
-// other odd seeds let one warp run far ahead.
+// Each CUDA thread is a fiber; one OS thread runs them all. This file holds the state of a launch, the fibers' stacks
+// and the switch between them. A seed picks which fiber goes next at each barrier, warp intrinsic and atomic, so that a
+// run can be repeated exactly: seed 0 prefers low threads, seed 1 high ones, the other even seeds draw uniformly, and
+// the other odd seeds let one warp run far ahead.
 #pragma once
 #include <sys/mman.h>
 

@@ -16,19 +16,27 @@ std::string signature_of() {
   using U = std::remove_cv_t<T>;
   std::string bytes;
   if constexpr (!std::is_void_v<U>) bytes = std::to_string(sizeof(U));
-  if constexpr (std::is_same_v<U, cudaStream_t>) return "stream";
+  if constexpr (std::is_same_v<U, cudaStream_t>)
+    return "stream";
   else if constexpr (std::is_pointer_v<U>) {
     using Target = std::remove_pointer_t<U>;
     return (std::is_const_v<Target> ? "*const " : "*") + signature_of<Target>();
-  }
-  else if constexpr (std::is_void_v<U>) return "any";
-  else if constexpr (std::is_same_v<U, __half>) return "f2";
-  else if constexpr (std::is_same_v<U, __nv_bfloat16>) return "bf2";
-  else if constexpr (std::is_same_v<U, bool>) return "b1";
-  else if constexpr (std::is_floating_point_v<U>) return "f" + bytes;
-  else if constexpr (std::is_integral_v<U>) return (std::is_signed_v<U> ? "i" : "u") + bytes;
-  else if constexpr (std::is_enum_v<U>) return signature_of<std::underlying_type_t<U>>();
-  else return "v" + bytes;
+  } else if constexpr (std::is_void_v<U>)
+    return "any";
+  else if constexpr (std::is_same_v<U, __half>)
+    return "f2";
+  else if constexpr (std::is_same_v<U, __nv_bfloat16>)
+    return "bf2";
+  else if constexpr (std::is_same_v<U, bool>)
+    return "b1";
+  else if constexpr (std::is_floating_point_v<U>)
+    return "f" + bytes;
+  else if constexpr (std::is_integral_v<U>)
+    return (std::is_signed_v<U> ? "i" : "u") + bytes;
+  else if constexpr (std::is_enum_v<U>)
+    return signature_of<std::underlying_type_t<U>>();
+  else
+    return "v" + bytes;
 }
 
 struct Launcher;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where fibers meet: block barriers, warp collectives with their mask checks, and the points at which another thread may
-// go first. A meeting that can never happen ends the launch with a message that says who waits where.
+// Where fibers meet: block barriers, warp collectives with their mask checks, and the points at which another thread
+// may go first. A meeting that can never happen ends the launch with a message that says who waits where.
 #pragma once
 #include <bit>
 
@@ -82,8 +82,9 @@ Output warp_collective(const char* operation, unsigned mask, const Site& site, I
     unsigned lane = std::countr_zero(rest);
     bool exists = first + lane < block.threads.size();
     if (!exists || block.threads[first + lane].state == State::exited)
-      fail_here(operation, site, "the mask names lane " + std::to_string(lane) +
-                                     (exists ? ", which exited the kernel" : ", which the block does not have"));
+      fail_here(operation, site,
+                "the mask names lane " + std::to_string(lane) +
+                    (exists ? ", which exited the kernel" : ", which the block does not have"));
     Thread* other = lanes[lane] = &block.threads[first + lane];
     all_here = other->state == State::at_warp && other->mask == mask &&
                (other->operation == operation || !std::strcmp(other->operation, operation)) &&

@@ -17,9 +17,9 @@ T atomic(T* address, Update update) {
 }
 }  // namespace cuda_emulation
 
-#define CUDA_EMULATION_ATOMIC(name, expression)                                      \
-  template <class T>                                                                 \
-  T name(T* address, std::type_identity_t<T> value) {                                \
+#define CUDA_EMULATION_ATOMIC(name, expression)                                     \
+  template <class T>                                                                \
+  T name(T* address, std::type_identity_t<T> value) {                               \
     return cuda_emulation::atomic(address, [=](T old) -> T { return expression; }); \
   }
 CUDA_EMULATION_ATOMIC(atomicAdd, old + value)

@@ -8,8 +8,8 @@ namespace cuda_emulation {
 
 // ---- cp.async -------------------------------------------------------------------------------------------------------
 
-// Copies land at the wait, or at once if the seed says so; a missing wait then shows under half of the seeds. races.h sees
-// the write both at the issue and at the wait: whoever touches the place between the two without a barrier races.
+// Copies land at the wait, or at once if the seed says so; a missing wait then shows under half of the seeds. races.h
+// sees the write both at the issue and at the wait: whoever touches the place between the two without a barrier races.
 inline void copy_async(void* to, const void* from, size_t bytes, size_t filled) {
   Busy guard;
   auto is_aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };

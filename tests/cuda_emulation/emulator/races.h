@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds data races from one run, whatever the schedule. The compiler's thread-sanitizer pass calls a hook at every load
 // and store (compile with -fsanitize=thread, link without it); this file defines the hooks. Two accesses of one launch
-// race if they touch the same byte, at least one writes, not both are atomic, and no __syncthreads, nor a __syncwarp that
-// both lanes joined, lies between them.
+// race if they touch the same byte, at least one writes, not both are atomic, and no __syncthreads, nor a __syncwarp
+// that both lanes joined, lies between them.
 #pragma once
 #include <dlfcn.h>
 
@@ -58,9 +58,9 @@ CUDA_EMULATION_RAW inline std::string code_name(const void* code) {
   auto who = [](unsigned block, unsigned thread) {
     return "block " + std::to_string(block) + " thread " + std::to_string(thread);
   };
-  fail(std::string("race on ") + (is_shared(address) ? "shared" : "global") + " memory: " +
-       who(old.block - 1, old.thread) + (old_writes ? " wrote at " : " read at ") + code_name(old.code) + ", " +
-       who(now.block->serial - 1, now.number) + (write ? " writes at " : " reads at ") + code_name(code));
+  fail(std::string("race on ") + (is_shared(address) ? "shared" : "global") +
+       " memory: " + who(old.block - 1, old.thread) + (old_writes ? " wrote at " : " read at ") + code_name(old.code) +
+       ", " + who(now.block->serial - 1, now.number) + (write ? " writes at " : " reads at ") + code_name(code));
 }
 
 inline void note(uintptr_t address, size_t size, bool write, bool atomic, const void* code) {
@@ -111,9 +111,9 @@ inline void join_clocks(Thread* const* lanes, unsigned mask) {
 
 }  // namespace cuda_emulation
 
-#define CUDA_EMULATION_HOOK(name, size, write)                                       \
-  extern "C" __attribute__((weak)) CUDA_EMULATION_RAW void name(void* address) {     \
-    cuda_emulation::hook(address, size, write, __builtin_return_address(0));         \
+#define CUDA_EMULATION_HOOK(name, size, write)                                   \
+  extern "C" __attribute__((weak)) CUDA_EMULATION_RAW void name(void* address) { \
+    cuda_emulation::hook(address, size, write, __builtin_return_address(0));     \
   }
 #define CUDA_EMULATION_HOOKS(size)                              \
   CUDA_EMULATION_HOOK(__tsan_read##size, size, false)           \

@@ -28,8 +28,7 @@ template <class T, class SourceOf>
 T shuffle(const char* name, unsigned mask, T value, int argument, int width, const Site& site, SourceOf source_of) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 2, "shuffles move 2, 4 or 8 bytes");
   Busy guard;
-  if (width < 1 || width > 32 || (width & (width - 1)))
-    fail_here(name, site, "width must be a power of two up to 32");
+  if (width < 1 || width > 32 || (width & (width - 1))) fail_here(name, site, "width must be a power of two up to 32");
   struct In {
     T value;
     int argument, width;
@@ -96,9 +95,9 @@ unsigned __match_any_sync(unsigned mask, T value, CUDA_EMULATION_SITE) {
       });
 }
 
-#define CUDA_EMULATION_REDUCE(name, T, expression)                                                             \
-  inline T name(unsigned mask, T value, CUDA_EMULATION_SITE) {                                                 \
-    return cuda_emulation::warp_reduce(#name, mask, value, site, [](T a, T b) -> T { return expression; });    \
+#define CUDA_EMULATION_REDUCE(name, T, expression)                                                          \
+  inline T name(unsigned mask, T value, CUDA_EMULATION_SITE) {                                              \
+    return cuda_emulation::warp_reduce(#name, mask, value, site, [](T a, T b) -> T { return expression; }); \
   }
 CUDA_EMULATION_REDUCE(__reduce_add_sync, unsigned, a + b)
 CUDA_EMULATION_REDUCE(__reduce_add_sync, int, int(unsigned(a) + unsigned(b)))

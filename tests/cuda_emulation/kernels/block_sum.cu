@@ -20,8 +20,8 @@ __device__ __forceinline__ float warp_sum(float v) {
 }
 
 template <int threads>
-__global__ void __launch_bounds__(threads) block_sum_kernel(const float* __restrict__ x, float* __restrict__ sums,
-                                                            int n) {
+__global__ void __launch_bounds__(threads)
+    block_sum_kernel(const float* __restrict__ x, float* __restrict__ sums, int n) {
   __shared__ float partial[threads / 32];
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   float sum = 0;

@@ -39,7 +39,7 @@ __global__ void integers_kernel(const unsigned* __restrict__ x, const unsigned* 
 __global__ void atomics_kernel(const unsigned* __restrict__ x, unsigned* narrow, u64* wide) {
   unsigned v = x[threadIdx.x];
   atomicMin(narrow, v), atomicMax(narrow + 1, v), atomicAdd(narrow + 2, v), atomicXor(narrow + 3, v);
-  unsigned seen = narrow[4], expected;  // adds by compare-and-swap
+  unsigned seen = 0, expected;  // adds by compare-and-swap
   do {
     expected = seen;
     seen = atomicCAS(narrow + 4, expected, expected + v);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensor-core tiles: Hamming distances of 256-bit codes by |a ^ b| = |a| + |b| - 2 |a & b|, rows brought in by cp.async;
-// and single tiles of bytes straight from global memory.
+// Tensor-core tiles: Hamming distances of 256-bit codes by |a ^ b| = |a| + |b| - 2 |a & b|, rows brought in by
+// cp.async; and single tiles of bytes straight from global memory.
 #include "kernels.cuh"
 
 #ifndef BUG
@@ -59,8 +59,7 @@ __global__ void tile_kernel(const unsigned* __restrict__ a, const unsigned* __re
 
 cudaError_t hamming_tiles(const unsigned* queries, const unsigned* codes, int* distances, int q, int n,
                           cudaStream_t stream) {
-  return launch(hamming_tiles_kernel, dim3((n + 7) / 8, (q + 15) / 16), 32, 0, stream, queries, codes, distances, q,
-                n);
+  return launch(hamming_tiles_kernel, dim3((n + 7) / 8, (q + 15) / 16), 32, 0, stream, queries, codes, distances, q, n);
 }
 
 cudaError_t tile_s8(const signed char* a, const signed char* b, int* d, cudaStream_t stream) {

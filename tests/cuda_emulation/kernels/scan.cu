@@ -12,8 +12,8 @@ namespace {
 
 // state[t] = flag << 30 | value; flag 1: the tile's own sum, flag 2: the sum up to and including it.
 template <int threads>
-__global__ void __launch_bounds__(threads) scan_kernel(const unsigned* __restrict__ x, unsigned* __restrict__ y,
-                                                       unsigned* state, unsigned* ticket, int n) {
+__global__ void __launch_bounds__(threads)
+    scan_kernel(const unsigned* __restrict__ x, unsigned* __restrict__ y, unsigned* state, unsigned* ticket, int n) {
   __shared__ unsigned tile, before, warp_sums[threads / 32];
   if (threadIdx.x == 0) tile = atomicAdd(ticket, 1u);
   __syncthreads();
