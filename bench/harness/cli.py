@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m bench`: exit code 0; 1 where an answer is wrong or a time has regressed; 2 where the call is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import ROOMS
+from bench.harness import compare, machine, profile, report
+from bench.harness.limits import LARGEST_BUFFER, Limits, memory_limit
+from bench.harness.runner import WRONG, Outcome, apply_limits, run
+from bench.harness.targets import judge
+from bench.harness.timing import Clock, CudaClock, HostClock
+from bench.harness.workload import FULL, QUICK, Room, Settings, Unavailable, Workload, chosen
+
+FINE, BAD_RESULT, BAD_CALL = 0, 1, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="python -m bench", description="Benches of the kernels against their peers.")
+    out.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}; all without one")
+    out.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where a GPU is found, else cpu")
+    length = out.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="a few minutes (default)")
+    length.add_argument("--full", action="store_true", help="every workload")
+    out.add_argument("--threads", type=int, help="threads for everyone; default: the cores of this machine")
+    out.add_argument("--json", type=Path, metavar="FILE", help="write all results there")
+    out.add_argument("--plot", type=Path, metavar="FILE", help="write the roofline picture there (PNG)")
+    out.add_argument("--profile", type=Path, metavar="DIR", help="trace ours and the baselines instead of timing them")
+    out.add_argument("--against", type=Path, metavar="FILE", help="compare with an earlier --json file")
+    out.add_argument("--tolerance", type=float, default=0.15, help="slower than this is a regression (default 0.15)")
+    out.add_argument("--only", metavar="PATTERN", help="workloads whose name has this part (* and ? allowed)")
+    out.add_argument("--list", action="store_true", help="name the workloads and contestants, run nothing")
+    return out
+
+
+@dataclass(frozen=True)
+class _Refused(Exception):
+    text: str
+
+
+def load_rooms(names: Sequence[str]) -> list[Room]:
+    unknown = [name for name in names if name not in ROOMS]
+    if unknown:
+        raise _Refused(f"ROOM: expected some of {', '.join(ROOMS)}, got {unknown[0]!r}")
+    return [importlib.import_module(f"bench.{name}").ROOM for name in names or ROOMS]
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    kind = options.device or ("cuda" if _cuda_ready() else "cpu")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise _Refused("--device cuda: torch finds no GPU here")
+    threads = options.threads if options.threads is not None else len(os.sched_getaffinity(0))
+    if threads < 1:
+        raise _Refused(f"--threads: expected at least 1, got {threads}")
+    device = torch.device("cuda", torch.cuda.current_device()) if kind == "cuda" else torch.device("cpu")
+    mode = FULL if options.full else QUICK
+    seconds, call = (20.0, 2.0) if options.full else (3.5, 0.25)
+    return Settings(device, threads, mode, seconds, call)
+
+
+def _cuda_ready() -> bool:
+    """A GPU alone is not enough: without our CUDA half there is nothing of ours to run on it."""
+    if not torch.cuda.is_available():
+        return False
+    try:
+        import warphash
+    except ImportError:
+        return False
+    return getattr(warphash, "_C_cuda", None) is not None
+
+
+def use_threads(threads: int) -> None:
+    """The same number for everybody who counts threads by process-wide settings."""
+    torch.set_num_threads(threads)
+    try:
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+    except ImportError:
+        pass
+    try:
+        import numba
+
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    except ImportError:
+        pass
+
+
+def _list(rooms: Sequence[Room], picked: Sequence[tuple[Room, Workload]], console: Console) -> None:
+    marked = {id(workload) for _, workload in picked}
+    for room in rooms:
+        for workload in room.workloads:
+            names = ", ".join(contestant.name for contestant in workload.contestants)
+            mark = "*" if id(workload) in marked else " "
+            console.print(f"{mark} {room.name}  {workload.name}  [{workload.mode}]", markup=False, highlight=False)
+            console.print(f"      {names}", style="dim", markup=False, highlight=False)
+
+
+def _run_all(picked: Sequence[tuple[Room, Workload]], settings: Settings, clock: Clock, console: Console) -> list[Outcome]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    outcomes = []
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(picked))
+        for room, workload in picked:
+            progress.update(task, description=workload.name)
+            outcomes.append(run(workload, settings, clock, room.name))
+            progress.advance(task)
+    return outcomes
+
+
+def _roofs(rooms: Sequence[Room], limits: Limits, caches: dict[str, int], threads: int, device: str) -> dict[str, str]:
+    """Measures what the picture needs: name of a memory level -> limit."""
+    for room in rooms:
+        for ceiling in room.ceilings:
+            limits.rate(ceiling)
+    memory = memory_limit("read", LARGEST_BUFFER if device == "cuda" else max(4 * caches.get("l3", 0), 128 << 20))
+    levels = {"memory": memory}
+    if device == "cpu":
+        limits.rate("core_clock")
+        levels |= {
+            level.upper(): memory_limit("read", caches[level] * (threads if level == "l2" else 1) / 2)
+            for level in ("l2", "l3")
+            if level in caches
+        }
+        limits.rate(memory.replace("read", "gather"))
+    for limit in levels.values():
+        limits.rate(limit)
+    return levels
+
+
+def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
+    rooms = load_rooms(options.rooms)
+    settings = _settings(options)
+    picked = chosen(rooms, settings.mode, options.only, settings.device.type)
+    if options.list:
+        _list(rooms, picked, out)
+        return FINE
+    if not picked:
+        raise _Refused(f"--only: no workload for {settings.device.type} matches {options.only!r}; see --list")
+    earlier = compare.read(options.against) if options.against else None
+    use_threads(settings.threads)
+    if options.profile:
+        profile.run(picked, settings, options.profile, out)
+        return FINE
+    limits = Limits.of(settings.device, settings.threads)
+    described = machine.describe(settings.device, settings.threads)
+    levels = _roofs(rooms, limits, described["caches"], settings.threads, settings.device.type)
+    clock: Clock = CudaClock(settings.device) if settings.device.type == "cuda" else HostClock()
+    outcomes = _run_all(picked, settings, clock, progress)
+    apply_limits(outcomes, limits)
+    limits.refresh()
+    apply_limits(outcomes, limits)
+    isa = str(described["features"].get("isa", ""))
+    verdicts = judge(outcomes, isa, settings)
+    data = report.record(outcomes, verdicts, limits.known(), described, machine.versions(), settings)
+    out.print(_heading(described, settings), highlight=False)
+    for room in rooms:
+        report.tables(room, [outcome for outcome in outcomes if outcome.room == room.name], verdicts, out)
+    report.limits_table(limits, out)
+    out.print("* given less work and scaled; 'sampled': the answer was checked on that part", style="dim")
+    if options.json:
+        report.write_json(data, options.json)
+        out.print(f"results: {options.json}", highlight=False)
+    if options.plot:
+        _plot(rooms, data, levels, options.plot, out)
+    bad = [row for outcome in outcomes for row in outcome.rows if row.check == WRONG]
+    regressed = _compare(earlier, data, options.tolerance, out) if earlier is not None else False
+    return BAD_RESULT if bad or regressed else FINE
+
+
+def _heading(described: dict[str, object], settings: Settings) -> str:
+    where = described["gpu"]["name"] if "gpu" in described else described["cpu"]  # type: ignore[index]
+    features = described["features"]
+    level = features.get("isa") if isinstance(features, dict) else None
+    return f"{where} · {settings.threads} threads · {level} · {settings.mode}\n"
+
+
+def _plot(rooms: Sequence[Room], data: dict[str, object], levels: dict[str, str], path: Path, out: Console) -> None:
+    try:
+        from bench.harness import plot
+    except ImportError as error:
+        out.print(f"no picture: {error}", style="yellow", highlight=False)
+        return
+    for room in rooms:
+        file = path if len(rooms) == 1 else path.with_stem(f"{path.stem}_{room.name}")
+        if plot.roofline(room, data, levels, file):
+            out.print(f"picture: {file}", highlight=False)
+
+
+def _compare(earlier: dict[str, object], data: dict[str, object], tolerance: float, out: Console) -> bool:
+    for difference in compare.differences(earlier, data):
+        out.print(f"the runs differ in {difference}", style="yellow", highlight=False)
+    found = compare.changes(earlier, data, tolerance)
+    compare.table(found, out)
+    return any(change.regression for change in found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    progress = Console(stderr=True)
+    out = Console() if sys.stdout.isatty() else Console(width=160)
+    try:
+        return _bench(options, out, progress)
+    except (_Refused, compare.Unreadable, Unavailable) as error:
+        text = error.text if isinstance(error, _Refused) else str(error)
+        print(f"python -m bench: {text}", file=sys.stderr)
+        return BAD_CALL

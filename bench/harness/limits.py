@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine's own limits, measured in the same run as the workloads.
+
+A limit has a name: `unit` (such as popcount_avx512, int8_amx, multiply_add), or `read:BYTES`, `write:BYTES`,
+`gather:BYTES` for a buffer of that size. Rates are per second: operations, bytes, or 64-byte lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from bench.harness.workload import Unavailable
+
+# Above this a buffer is in memory on every machine we know, and a larger one would only take time.
+LARGEST_BUFFER = 512 << 20
+SMALLEST_BUFFER = 16 << 10
+
+Probe = Callable[[str, int], float | None]
+
+
+def memory_limit(kind: str, size: float) -> str:
+    """Name of the limit for a working set of `size` bytes: the nearest power of two."""
+    exponent = round(math.log2(max(size, 1.0)))
+    return f"{kind}:{min(max(1 << exponent, SMALLEST_BUFFER), LARGEST_BUFFER)}"
+
+
+def label(name: str) -> str:
+    """The name for readers: `read:33554432` becomes `read 32 MiB`."""
+    kind, _, size = name.partition(":")
+    if not size:
+        return kind
+    number = int(size)
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= scale:
+            return f"{kind} {number / scale:g} {unit}"
+    return f"{kind} {number} B"
+
+
+def cpu_probe(name: str, threads: int) -> float | None:
+    from warphash import _C
+
+    kind, _, size = name.partition(":")
+    probes = _C.probes
+    memory = {"read": probes.read_bandwidth, "write": probes.write_bandwidth, "gather": probes.gather_rate}
+    if kind in memory:
+        return memory[kind](int(size), threads)
+    if kind == "core_clock":
+        return probes.core_clock()
+    if kind.startswith("cuda_"):
+        return None
+    return getattr(probes, kind)(threads)
+
+
+class CudaProbe:
+    """Limits of a GPU, from torch's own best kernels and, where the CUDA half has them, its probes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __call__(self, name: str, threads: int) -> float | None:
+        kind, _, size = name.partition(":")
+        if kind in ("read", "write"):
+            return self._bandwidth(int(size), kind)
+        if kind == "cuda_int8":
+            return self._product(torch.int8)
+        if kind == "cuda_float32":
+            return self._product(torch.float32)
+        native = getattr(_cuda_module(), "probes", None)
+        probe = getattr(native, kind, None)
+        return None if probe is None else probe(self._device.index or 0)
+
+    def _time(self, call: Callable[[], object]) -> float:
+        from bench.harness.timing import CudaClock
+
+        clock = CudaClock(self._device)
+        for _ in range(3):
+            call()
+        return sorted(clock.run(call, 1)[0] for _ in range(9))[4]
+
+    def _bandwidth(self, size: int, kind: str) -> float:
+        # The cache is emptied before each call, so that a small buffer too comes from memory: measure a large one.
+        size = max(size, LARGEST_BUFFER)
+        source = torch.zeros(size, dtype=torch.uint8, device=self._device)
+        if kind == "write":
+            return size / self._time(source.zero_)
+        target = torch.empty_like(source)
+        return 2 * size / self._time(lambda: target.copy_(source))
+
+    def _product(self, dtype: torch.dtype) -> float | None:
+        size = 8192
+        a = torch.ones(size, size, dtype=dtype, device=self._device)
+        if dtype == torch.int8:
+            return size**3 / self._time(lambda: torch._int_mm(a, a.t()))
+        return size**3 / self._time(lambda: a @ a)
+
+
+def _cuda_module() -> object | None:
+    import warphash
+
+    return getattr(warphash, "_C_cuda", None)
+
+
+class Limits:
+    """Rates by name, each measured once and again by refresh(); the larger counts, as the machine can do that much."""
+
+    def __init__(self, probe: Probe, threads: int) -> None:
+        self._probe = probe
+        self._threads = threads
+        self._rates: dict[str, float | None] = {}
+
+    @classmethod
+    def of(cls, device: torch.device, threads: int) -> Limits:
+        try:
+            import warphash  # noqa: F401
+        except ImportError as error:
+            raise Unavailable(f"the package is not built: {error}") from error
+        return cls(CudaProbe(device) if device.type == "cuda" else cpu_probe, threads)
+
+    def rate(self, name: str) -> float | None:
+        """Units a second, or None where the machine lacks the unit."""
+        if name not in self._rates:
+            self._rates[name] = self._probe(name, self._threads)
+        return self._rates[name]
+
+    def refresh(self) -> None:
+        """Measures all known limits again."""
+        for name, before in self._rates.items():
+            now = self._probe(name, self._threads) if before is not None else None
+            if now is not None and before is not None:
+                self._rates[name] = max(before, now)
+
+    def known(self) -> dict[str, float | None]:
+        return dict(self._rates)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table for readers and the JSON for programs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.harness.limits import Limits, label
+from bench.harness.runner import OK, SAMPLED, WRONG, Outcome, Row
+from bench.harness.targets import Verdict
+from bench.harness.workload import Room, Settings
+
+SCHEMA = 1
+
+
+def seconds_text(seconds: float) -> str:
+    """Three digits and a unit that fits: 12.3 ms."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}" if seconds < 1000 * scale else f"{seconds / scale:.0f} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def rate_text(rate: float) -> str:
+    """Three digits in thousands, millions or thousands of millions a second."""
+    for unit, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if rate >= scale:
+            return f"{rate / scale:.3g} {unit}"
+    return f"{rate:.3g}"
+
+
+def _giga(rate: float) -> str:
+    return f"{rate / 1e9:.3g}"
+
+
+def _cells(row: Row, outcome: Outcome, first: bool) -> list[Text]:
+    name = Text(outcome.workload.name if first else "")
+    who = Text(row.contestant, style="bold" if row is outcome.ours else "")
+    if row.timing is None or row.seconds is None:
+        return [name, who, Text(row.reason, style="dim italic"), *[Text("")] * 6]
+    ours = outcome.ours.seconds
+    spread = row.timing.iqr / row.timing.median
+    check = Text(row.check, style={OK: "green", SAMPLED: "green", WRONG: "bold red"}.get(row.check, "dim"))
+    time = seconds_text(row.seconds) + (" *" if row.share < 1 else "")
+    return [
+        name,
+        who,
+        Text(time),
+        Text(_giga(outcome.workload.items / row.seconds)),
+        Text("1" if row is outcome.ours or not ours else f"{row.seconds / ours:.3g}"),
+        Text(f"{row.of_limit:.0%}" if row.of_limit is not None else "—"),
+        Text(label(row.bound.limit) if row.bound is not None else "—", style="dim"),
+        Text(f"{spread:.0%}"),
+        check,
+    ]
+
+
+def tables(room: Room, outcomes: Sequence[Outcome], verdicts: Mapping[str, Sequence[Verdict]], console: Console) -> None:
+    """A table for each group of workloads, its notes and the verdicts on its targets."""
+    for group, members in groupby(outcomes, key=lambda outcome: outcome.workload.group):
+        table = Table(title=f"{room.name}: {group}", title_justify="left", title_style="bold", expand=False)
+        table.add_column("workload")
+        table.add_column("contestant")
+        for heading in ("time", f"G{room.item}/s", "time / ours", "of limit"):
+            table.add_column(heading, justify="right")
+        table.add_column("nearest limit")
+        table.add_column("IQR", justify="right")
+        table.add_column("check")
+        notes: list[Text] = []
+        for outcome in members:
+            for index, row in enumerate(outcome.rows):
+                table.add_row(*_cells(row, outcome, index == 0))
+                if row.note and row.timing is not None:
+                    _add(notes, Text(f"  {row.contestant}: {row.note}", style="dim"))
+                if row.check == WRONG:
+                    _add(notes, Text(f"  {outcome.workload.name}: {row.contestant} is WRONG: {row.reason}", style="red"))
+            for verdict in verdicts.get(outcome.workload.name, ()):
+                notes.append(_verdict_line(outcome.workload.name, verdict))
+            table.add_section()
+        console.print(table)
+        for note in notes:
+            console.print(note)
+        console.print()
+
+
+def _add(notes: list[Text], note: Text) -> None:
+    if note.plain not in {other.plain for other in notes}:
+        notes.append(note)
+
+
+def _verdict_line(workload: str, verdict: Verdict) -> Text:
+    word, style = {True: ("met   ", "green"), False: ("MISSED", "bold red"), None: ("open  ", "yellow")}[verdict.met]
+    return Text.assemble("  target ", (word, style), f" {workload}: {verdict.text}; found {verdict.found}")
+
+
+def limits_table(limits: Limits, console: Console) -> None:
+    """What the machine can do, as measured in this run."""
+    table = Table(title="Limits of this machine, measured in this run", title_justify="left", title_style="bold")
+    table.add_column("limit")
+    table.add_column("rate", justify="right")
+    for name, rate in sorted(limits.known().items(), key=lambda item: _limit_order(item[0])):
+        unit = "B/s" if name.startswith(("read", "write")) else "/s" if name != "core_clock" else "Hz"
+        table.add_row(label(name), "not here" if rate is None else f"{rate_text(rate)}{unit}")
+    console.print(table)
+    console.print()
+
+
+def _limit_order(name: str) -> tuple[str, int]:
+    kind, _, size = name.partition(":")
+    return kind, int(size or 0)
+
+
+def _row_record(row: Row, outcome: Outcome) -> dict[str, Any]:
+    ours = outcome.ours.seconds
+    record: dict[str, Any] = {
+        "contestant": row.contestant,
+        "status": "measured" if row.timing is not None else "absent",
+        "reason": row.reason,
+        "note": row.note,
+        "check": row.check,
+        "share": row.share,
+        "seconds": row.seconds,
+        "cpu_seconds": row.cpu_seconds,
+    }
+    if row.timing is not None and row.seconds:
+        record |= {
+            "iqr": row.timing.iqr / row.share,
+            "samples": [wall / row.share for wall in row.timing.wall],
+            "repeats": row.timing.repeats,
+            "rate": outcome.workload.items / row.seconds,
+            "time_over_ours": row.seconds / ours if ours else None,
+            "of_limit": row.of_limit,
+            "limit": row.bound.limit if row.bound else None,
+            "limit_seconds": row.bound.seconds if row.bound else None,
+        }
+    return record
+
+
+def record(
+    outcomes: Sequence[Outcome],
+    verdicts: Mapping[str, Sequence[Verdict]],
+    limits: Mapping[str, float | None],
+    machine: Mapping[str, Any],
+    programs: Mapping[str, str],
+    settings: Settings,
+) -> dict[str, Any]:
+    """Everything measured, as plain data."""
+    return {
+        "schema": SCHEMA,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "settings": {"mode": settings.mode, "threads": settings.threads, "device": settings.device.type},
+        "machine": dict(machine),
+        "versions": dict(programs),
+        "limits": dict(limits),
+        "workloads": [
+            {
+                "room": outcome.room,
+                "name": outcome.workload.name,
+                "group": outcome.workload.group,
+                "facts": dict(outcome.workload.facts),
+                "items": outcome.workload.items,
+                "operations": outcome.workload.operations,
+                "traffic_bytes": outcome.workload.traffic,
+                "rows": [_row_record(row, outcome) for row in outcome.rows],
+                "targets": [
+                    {"text": verdict.text, "met": verdict.met, "found": verdict.found}
+                    for verdict in verdicts.get(outcome.workload.name, ())
+                ],
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def write_json(data: Mapping[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=1) + "\n")
