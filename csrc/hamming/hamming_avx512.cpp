@@ -31,47 +31,100 @@ size_t tile_bytes(int words) { return static_cast<size_t>(tile_codes(words)) * w
 // Rows of `width` (1 to 8) words from 8 codes, turned into `width` vectors of one word each.
 inline void transpose8(const __m512i (&row)[8], __m512i (&column)[8]) {
   __m512i a[8], b[8];
+#pragma GCC unroll 8
   for (int i = 0; i < 8; i += 2) {
     a[i] = _mm512_unpacklo_epi64(row[i], row[i + 1]);
     a[i + 1] = _mm512_unpackhi_epi64(row[i], row[i + 1]);
   }
+#pragma GCC unroll 8
   for (int half = 0; half < 8; half += 4)
+#pragma GCC unroll 8
     for (int i = 0; i < 2; ++i) {
       b[half + i] = _mm512_shuffle_i64x2(a[half + i], a[half + i + 2], 0x88);
       b[half + i + 2] = _mm512_shuffle_i64x2(a[half + i], a[half + i + 2], 0xdd);
     }
+#pragma GCC unroll 8
   for (int i = 0; i < 4; ++i) {
     column[i] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0x88);
     column[i + 4] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0xdd);
   }
 }
 
-inline __mmask64 first_bytes(int count) { return count >= 64 ? ~0ull : (1ull << count) - 1; }
+inline __mmask64 first_bytes(int count) { return count >= 64 ? ~0ull : count <= 0 ? 0 : (1ull << count) - 1; }
+inline __m512i load(const uint8_t* at) { return _mm512_loadu_si512(at); }
+
+// 8 whole codes of 1, 2 or 4 words lie in as many vectors and need no masks.
+template <int words>
+inline void arrange_group(const uint8_t* codes, uint64_t* out) {
+  if constexpr (words == 1) {
+    _mm512_store_si512(out, load(codes));
+  } else if constexpr (words == 2) {
+    const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+    const __m512i low = load(codes), high = load(codes + 64);
+    _mm512_store_si512(out, _mm512_permutex2var_epi64(low, even, high));
+    _mm512_store_si512(out + lanes, _mm512_permutex2var_epi64(low, odd, high));
+  } else {
+    const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13), last = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i a = load(codes), b = load(codes + 64), c = load(codes + 128), d = load(codes + 192);
+    const __m512i front01 = _mm512_permutex2var_epi64(a, first, b), front23 = _mm512_permutex2var_epi64(a, last, b);
+    const __m512i back01 = _mm512_permutex2var_epi64(c, first, d), back23 = _mm512_permutex2var_epi64(c, last, d);
+    _mm512_store_si512(out, _mm512_shuffle_i64x2(front01, back01, 0x44));
+    _mm512_store_si512(out + lanes, _mm512_shuffle_i64x2(front01, back01, 0xee));
+    _mm512_store_si512(out + 2 * lanes, _mm512_shuffle_i64x2(front23, back23, 0x44));
+    _mm512_store_si512(out + 3 * lanes, _mm512_shuffle_i64x2(front23, back23, 0xee));
+  }
+}
+
+// `rows` codes of the group, 8 words at a time; what is missing becomes zero.
+inline void arrange_ragged(const uint8_t* codes, int rows, int bytes, uint64_t* out) {
+  const int words = (bytes + 7) / 8;
+  for (int word = 0; word < words; word += 8) {
+    const __mmask64 mask = first_bytes(bytes - 8 * word);
+    __m512i row[8], column[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+      row[i] = _mm512_maskz_loadu_epi8(i < rows ? mask : 0, codes + static_cast<size_t>(i) * bytes + 8 * word);
+    transpose8(row, column);
+    const int width = words - word < 8 ? words - word : 8;
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+      if (i < width) _mm512_store_si512(out + (word + i) * lanes, column[i]);
+  }
+}
+
+// Codes of 8 n words: plain loads and transposes.
+inline void arrange_blocks(const uint8_t* codes, int words, uint64_t* out) {
+  for (int word = 0; word < words; word += 8) {
+    __m512i row[8], column[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) row[i] = load(codes + static_cast<size_t>(8) * (i * words + word));
+    transpose8(row, column);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) _mm512_store_si512(out + (word + i) * lanes, column[i]);
+  }
+}
 
 void arrange(const uint8_t* codes, int count, int bytes, void* tile) {
-  int words = (bytes + 7) / 8, padded = (count + group_codes - 1) / group_codes * group_codes;
+  const int words = (bytes + 7) / 8, whole = count / lanes * lanes;
+  const int padded = (count + group_codes - 1) / group_codes * group_codes;
   uint64_t* out = static_cast<uint64_t*>(tile);
-  if (bytes == 8) {  // already word-major
-    int i = 0;
-    for (; i + 8 <= count; i += 8) _mm512_store_si512(out + i, _mm512_loadu_si512(codes + 8 * i));
-    for (; i < padded; i += 8) {
-      int left = count - i;
-      _mm512_store_si512(out + i, _mm512_maskz_loadu_epi64(left <= 0 ? 0 : (1u << left) - 1, codes + 8 * i));
-    }
-    return;
+  const size_t from = static_cast<size_t>(lanes) * bytes, to = static_cast<size_t>(lanes) * words;
+  for (int code = 0; code < whole; code += lanes, codes += from, out += to) {
+    if (bytes == 8)
+      arrange_group<1>(codes, out);
+    else if (bytes == 16)
+      arrange_group<2>(codes, out);
+    else if (bytes == 32)
+      arrange_group<4>(codes, out);
+    else if (bytes % 64 == 0)
+      arrange_blocks(codes, words, out);
+    else
+      arrange_ragged(codes, lanes, bytes, out);
   }
-  for (int group = 0; group < padded; group += lanes)
-    for (int word = 0; word < words; word += 8) {
-      int width = words - word < 8 ? words - word : 8;
-      __mmask64 mask = first_bytes(bytes - 8 * word);
-      __m512i row[8], column[8];
-      for (int i = 0; i < 8; ++i)
-        row[i] = group + i < count ? _mm512_maskz_loadu_epi8(mask, codes + static_cast<size_t>(group + i) * bytes + 8 * word)
-                                   : _mm512_setzero_si512();
-      transpose8(row, column);
-      for (int i = 0; i < width; ++i)
-        _mm512_store_si512(out + (static_cast<size_t>(group) * words + (word + i) * lanes), column[i]);
-    }
+  for (int code = whole; code < padded; code += lanes, out += to) {
+    arrange_ragged(codes, count - code, bytes, out);
+    codes += code < count ? static_cast<size_t>(count - code) * bytes : 0;  // never past the end
+  }
 }
 
 size_t prepared_bytes(int count, int words) { return static_cast<size_t>(count) * words * 8; }
