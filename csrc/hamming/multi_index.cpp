@@ -18,7 +18,7 @@ namespace {
 
 constexpr int probe_batch = 64;
 constexpr int candidate_batch = 256;
-constexpr double probe_cost = 0.5;
+constexpr double probe_cost = 2;
 
 uint32_t read_bits(const uint8_t* code, int bytes, Substring substring) {
   const int byte = substring.first / 8;
@@ -26,10 +26,6 @@ uint32_t read_bits(const uint8_t* code, int bytes, Substring substring) {
   std::memcpy(&word, code + byte, static_cast<size_t>(std::min(8, bytes - byte)));
   return static_cast<uint32_t>(word >> (substring.first % 8) & ((uint64_t{1} << substring.width) - 1));
 }
-
-int table_shift(const MultiIndex& index, Substring substring) { return std::max(0, substring.width - index.table_bits); }
-
-size_t table_size(const MultiIndex& index) { return (size_t{1} << index.table_bits) + 1; }
 
 double binomial(int n, int k) {
   double value = 1;
@@ -76,7 +72,7 @@ class Prober {
           more = flips < end;
         }
       }
-      probe_values(substring, values, count);
+      probe_values(values, count);
     }
     flush();
   }
@@ -84,26 +80,16 @@ class Prober {
   double cost() const { return cost_; }
 
  private:
-  void probe_values(Substring substring, const uint32_t* values, int count) {
-    const int shift = table_shift(index_, substring);
-    const int32_t* offsets = index_.offsets + static_cast<size_t>(substring_) * table_size(index_);
-    const int32_t* ids = index_.ids + static_cast<size_t>(substring_) * static_cast<size_t>(index_.indexed);
-    const uint32_t* keys =
-        shift == 0 ? nullptr : index_.keys + static_cast<size_t>(substring_) * static_cast<size_t>(index_.indexed);
+  void probe_values(const uint32_t* values, int count) {
+    const int32_t* offsets = index_.offsets + substring_ * table_entries(index_.bits, index_.substrings);
+    const int32_t* ids = index_.ids + substring_ * index_.indexed;
     int32_t begins[probe_batch], ends[probe_batch];
-    for (int i = 0; i < count; ++i) __builtin_prefetch(offsets + (values[i] >> shift));
+    for (int i = 0; i < count; ++i) __builtin_prefetch(offsets + values[i]);
     for (int i = 0; i < count; ++i) {
-      begins[i] = offsets[values[i] >> shift];
-      ends[i] = offsets[(values[i] >> shift) + 1];
-      __builtin_prefetch((keys != nullptr ? reinterpret_cast<const int32_t*>(keys) : ids) + begins[i]);
+      begins[i] = offsets[values[i]];
+      ends[i] = offsets[values[i] + 1];
+      __builtin_prefetch(ids + begins[i]);
     }
-    if (keys != nullptr)
-      for (int i = 0; i < count; ++i) {
-        const auto range = std::equal_range(keys + begins[i], keys + ends[i], values[i]);
-        begins[i] = static_cast<int32_t>(range.first - keys);
-        ends[i] = static_cast<int32_t>(range.second - keys);
-        __builtin_prefetch(ids + begins[i]);
-      }
     for (int i = 0; i < count; ++i)
       for (int32_t at = begins[i]; at < ends[i]; ++at) add(ids[at]);
     cost_ += probe_cost * count;
@@ -187,26 +173,20 @@ class Ball {
   Hit limit_;
 };
 
-// Counting sort by the table's bits, which leaves ids ascending in a bucket; then by the whole value where it is wider.
-void build_substring(const MultiIndex& index, int s, int32_t* offsets, int32_t* ids, uint32_t* keys) {
+// Counting sort by the value, which leaves ids ascending in a bucket.
+void build_substring(const MultiIndex& index, int s, int32_t* offsets, int32_t* ids) {
   const Substring substring = substring_of(index.bits, index.substrings, s);
-  const int shift = table_shift(index, substring);
-  const size_t buckets = table_size(index) - 1;
+  const size_t buckets = static_cast<size_t>(table_entries(index.bits, index.substrings)) - 1;
   const auto value_of = [&](int64_t id) {
     return read_bits(index.codes + static_cast<size_t>(id) * static_cast<size_t>(index.bytes), index.bytes, substring);
   };
   std::fill(offsets, offsets + buckets + 1, 0);
-  for (int64_t id = 0; id < index.total; ++id) ++offsets[(value_of(id) >> shift) + 1];
+  for (int64_t id = 0; id < index.total; ++id) ++offsets[value_of(id) + 1];
   for (size_t v = 0; v < buckets; ++v) offsets[v + 1] += offsets[v];
   // offsets[v] moves to the end of bucket v, that is to where offsets[v + 1] belongs.
-  for (int64_t id = 0; id < index.total; ++id) ids[offsets[value_of(id) >> shift]++] = static_cast<int32_t>(id);
+  for (int64_t id = 0; id < index.total; ++id) ids[offsets[value_of(id)]++] = static_cast<int32_t>(id);
   std::memmove(offsets + 1, offsets, buckets * sizeof(int32_t));
   offsets[0] = 0;
-  if (shift == 0) return;
-  for (size_t v = 0; v < buckets; ++v)
-    std::stable_sort(ids + offsets[v], ids + offsets[v + 1],
-                     [&](int32_t a, int32_t b) { return value_of(a) < value_of(b); });
-  for (int64_t at = 0; at < index.total; ++at) keys[at] = value_of(ids[at]);
 }
 
 }  // namespace
@@ -216,11 +196,12 @@ Substring substring_of(int bits, int substrings, int s) {
   return {s * width + std::min(s, wider), width + (s < wider ? 1 : 0)};
 }
 
-void multi_index_build(const MultiIndex& index, int32_t* offsets, int32_t* ids, uint32_t* keys) {
+int64_t table_entries(int bits, int substrings) { return (int64_t{1} << substring_of(bits, substrings, 0).width) + 1; }
+
+void multi_index_build(const MultiIndex& index, int32_t* offsets, int32_t* ids) {
   parallel_tasks(index.substrings, [&](int64_t s) {
-    const size_t row = static_cast<size_t>(s) * static_cast<size_t>(index.total);
-    build_substring(index, static_cast<int>(s), offsets + static_cast<size_t>(s) * table_size(index), ids + row,
-                    keys != nullptr ? keys + row : nullptr);
+    build_substring(index, static_cast<int>(s), offsets + s * table_entries(index.bits, index.substrings),
+                    ids + s * index.total);
   });
 }
 
@@ -234,7 +215,7 @@ bool multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, 
     for (int s = 0; s < index.substrings; ++s) {
       if (prober.cost() + expected_cost(index, s, level) > budget) return false;
       prober.probe(s, level);
-      const uint64_t covered = static_cast<uint64_t>(level) * static_cast<uint64_t>(index.substrings) + static_cast<uint64_t>(s);
+      const uint64_t covered = static_cast<uint64_t>(int64_t{level} * index.substrings + s);
       if (static_cast<int64_t>(hits.size()) == k && hits.front() >> 32 <= covered) {
         std::sort_heap(hits.begin(), hits.end());
         return true;

@@ -14,8 +14,9 @@
 
 namespace warphash::hamming {
 
-// A substring is at most this wide, so that its value fits a key.
-constexpr int widest_substring = 32;
+// A table has an entry for every value of its substring. Substrings as wide as log2 of the number of codes are about the
+// best (docs/retrieval.md), so the tables are no larger than the ids and need no hashing.
+constexpr int widest_substring = 30;
 
 // Substring s holds the bits first .. first + width - 1 of a code; the bits % substrings first ones are one bit wider.
 struct Substring {
@@ -23,25 +24,26 @@ struct Substring {
 };
 Substring substring_of(int bits, int substrings, int s);
 
-// For each substring the codes 0 .. indexed - 1 in order of (substring value, id). offsets[v] is where values whose upper
-// table_bits bits are v begin; where a substring is wider than that, keys holds the values and is searched by bisection.
+// For each substring the codes 0 .. indexed - 1 in order of (substring value, id): those of value v stand in ids from
+// offsets[v] to offsets[v + 1].
 struct MultiIndex {
   const uint8_t* codes;    // [total, bytes]; those from `indexed` on are in no table and are compared one by one
-  int64_t total, indexed;  // indexed < 2^31
-  int bytes, bits, substrings, table_bits;
-  const int32_t* offsets;  // [substrings, 2^table_bits + 1]
+  int64_t total, indexed;  // total < 2^31
+  int bytes, bits, substrings;
+  const int32_t* offsets;  // [substrings, table_entries]
   const int32_t* ids;      // [substrings, indexed]
-  const uint32_t* keys;    // [substrings, indexed], or null where table_bits covers every substring
 };
+// 2^(width of the widest substring) + 1
+int64_t table_entries(int bits, int substrings);
 
-// Fills offsets, ids and keys (null as above) of an index over all `total` codes; a thread a substring.
-void multi_index_build(const MultiIndex& index, int32_t* offsets, int32_t* ids, uint32_t* keys);
+// Fills offsets and ids of an index over all `total` codes; a thread a substring.
+void multi_index_build(const MultiIndex& index, int32_t* offsets, int32_t* ids);
 
 // distance << 32 | id: sorts by (distance, index).
 using Hit = uint64_t;
 
-// The costs of both searches are counted in compared candidates (a probe of an empty bucket costs about half of one). A
-// search whose next step is expected to pass `budget` gives up: false, and hits are without meaning.
+// The costs of both searches are counted in compared candidates; a probe of a bucket costs about two. A search whose next
+// step is expected to pass `budget` gives up: false, and hits are without meaning.
 //
 // hits: the k best in order, fewer if there are fewer codes.
 bool multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, double budget, std::vector<Hit>& hits);

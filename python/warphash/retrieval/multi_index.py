@@ -10,30 +10,34 @@ import torch
 from torch import Tensor
 from torch.library import register_fake
 
-from .. import hamming
+from .. import _C, hamming
 
 # Below this many codes a scan is always faster than the tables.
 SMALLEST = 1 << 14
+LARGEST = 2**31 - 1
 # Codes added since the tables were made are compared one by one, up to this share of all; then come new tables.
 REST_SHARE = 1 / 32
-WIDEST_SUBSTRING = 32
-LARGEST = 2**31 - 1
+WIDEST_SUBSTRING = 30
 
-# What scanning one word of a code costs, as a share of the cost of one candidate fetched through the tables (measured:
-# docs/retrieval.md). A scan of many queries reads the database once a block, a scan of few is bound by memory.
-SCAN_COST_BATCH = 0.02
-SCAN_COST_SINGLE = 0.06
-BATCH = 32
+# What scanning one 64-bit word of a code costs, as a share of the cost of one candidate fetched through the tables
+# (measured: docs/retrieval.md), for up to FEW queries, where a scan is bound by memory, and for more.
+FEW = 7
+_SCAN_COST = {"scalar": (0.6, 0.2), "avx2": (0.2, 0.035), "avx512": (0.02, 0.006), "amx": (0.02, 0.004)}
+# A search for the k nearest may find late that it is too dear, so it may cost half a scan before it gives up; of many
+# queries, this number shows whether the rest is worth trying.
+GIVE_UP_SHARE = 0.5
+SAMPLE = 32
+
+
+def scan_cost(queries: int) -> float:
+    """The share above, on this machine."""
+    few, many = _SCAN_COST[_C.cpu_features()["isa"]]
+    return few if queries <= FEW else many
 
 
 def choose_substrings(bits: int, count: int) -> int:
-    """How many substrings: bits / log2(count), so that a bucket holds about one code."""
-    return min(bits, max(math.ceil(bits / WIDEST_SUBSTRING), round(bits / max(1.0, math.log2(max(2, count))))))
-
-
-def choose_table_bits(bits: int, substrings: int, count: int) -> int:
-    """As wide as a substring, but at most four buckets a code; wider substrings are bisected in their bucket."""
-    return max(1, min(math.ceil(bits / substrings), math.ceil(math.log2(max(2, count))) + 2, WIDEST_SUBSTRING - 1))
+    """How many substrings: so many that a bucket holds two codes or more, were the codes spread evenly."""
+    return min(bits, math.ceil(bits / min(WIDEST_SUBSTRING, max(1.0, math.log2(max(2, count)) - 1))))
 
 
 class MultiIndexTables:
@@ -42,10 +46,8 @@ class MultiIndexTables:
     def __init__(self, codes: Tensor, bits: int) -> None:
         self.bits = bits
         self.count = codes.shape[0]
-        substrings = choose_substrings(bits, self.count)
-        table_bits = choose_table_bits(bits, substrings, self.count)
-        self.offsets, self.ids, self.keys = torch.ops.warphash.hamming_multi_index_build(
-            codes, bits, substrings, table_bits
+        self.offsets, self.ids = torch.ops.warphash.hamming_multi_index_build(
+            codes, bits, choose_substrings(bits, self.count)
         )
 
     def fits(self, count: int) -> bool:
@@ -53,16 +55,17 @@ class MultiIndexTables:
         return count - self.count <= max(SMALLEST // 8, int(count * REST_SHARE))
 
     def nbytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in (self.offsets, self.ids, self.keys))
+        return sum(tensor.numel() * tensor.element_size() for tensor in (self.offsets, self.ids))
 
     def topk(self, queries: Tensor, codes: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """As hamming.topk(queries, codes, k) with k <= len(codes)."""
+        budget = GIVE_UP_SHARE * self._scan_cost(queries, codes)
         distances = torch.empty(queries.shape[0], k, dtype=torch.int32)
         indices = torch.empty(queries.shape[0], k, dtype=torch.int64)
 
         def probe(begin: int, end: int) -> Tensor:
             distances[begin:end], indices[begin:end], finished = torch.ops.warphash.hamming_multi_index_topk(
-                queries[begin:end], codes, self.offsets, self.ids, self.keys, self.bits, k, self._budget(queries, codes)
+                queries[begin:end], codes, self.offsets, self.ids, self.bits, k, budget
             )
             return torch.nonzero(~finished).flatten() + begin
 
@@ -74,7 +77,7 @@ class MultiIndexTables:
     def range_search(self, queries: Tensor, codes: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
         """As hamming.range_search(queries, codes, radius)."""
         offsets, distances, indices, finished = torch.ops.warphash.hamming_multi_index_range(
-            queries, codes, self.offsets, self.ids, self.keys, self.bits, radius, self._budget(queries, codes)
+            queries, codes, self.offsets, self.ids, self.bits, radius, self._scan_cost(queries, codes)
         )
         left = torch.nonzero(~finished).flatten()
         if not left.numel():
@@ -84,15 +87,14 @@ class MultiIndexTables:
             return scanned
         return _merge_rows(left, scanned, (offsets, distances, indices))
 
-    def _budget(self, queries: Tensor, codes: Tensor) -> float:
-        # Wider codes cost the scan in proportion; a candidate's cost is its cache misses, whatever the width.
-        words = max(1.0, codes.shape[1] / 8)
-        return codes.shape[0] * words * (SCAN_COST_BATCH if queries.shape[0] >= BATCH else SCAN_COST_SINGLE)
+    def _scan_cost(self, queries: Tensor, codes: Tensor) -> float:
+        """What the scan of a query costs, in candidates: these cost their cache misses, whatever their width."""
+        return codes.shape[0] * max(1.0, codes.shape[1] / 8) * scan_cost(queries.shape[0])
 
     @staticmethod
     def _probe_in_two_steps(count: int, probe: Callable[[int, int], Tensor]) -> Tensor:
         """Probes a few queries first: where most of them give up, the rest goes to the scan at once."""
-        first = min(count, BATCH)
+        first = min(count, SAMPLE)
         left = probe(0, first)
         if first == count:
             return left
@@ -121,17 +123,17 @@ def _merge_rows(
 
 # ---- Shapes ---------------------------------------------------------------------------------------------------------
 @register_fake("warphash::hamming_multi_index_build")
-def _(codes: Tensor, bits: int, substrings: int, table_bits: int) -> tuple[Tensor, Tensor, Tensor]:
-    count = codes.shape[0]
-    offsets = codes.new_empty((substrings, 2**table_bits + 1), dtype=torch.int32)
-    ids = codes.new_empty((substrings, count), dtype=torch.int32)
-    has_keys = -(-bits // substrings) > table_bits
-    return offsets, ids, codes.new_empty((substrings, count if has_keys else 0), dtype=torch.int32)
+def _(codes: Tensor, bits: int, substrings: int) -> tuple[Tensor, Tensor]:
+    entries = 2 ** -(-bits // substrings) + 1
+    return (
+        codes.new_empty((substrings, entries), dtype=torch.int32),
+        codes.new_empty((substrings, codes.shape[0]), dtype=torch.int32),
+    )
 
 
 @register_fake("warphash::hamming_multi_index_topk")
 def _(
-    queries: Tensor, codes: Tensor, offsets: Tensor, ids: Tensor, keys: Tensor, bits: int, k: int, budget: float
+    queries: Tensor, codes: Tensor, offsets: Tensor, ids: Tensor, bits: int, k: int, budget: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     shape = (queries.shape[0], k)
     return (
@@ -143,7 +145,7 @@ def _(
 
 @register_fake("warphash::hamming_multi_index_range")
 def _(
-    queries: Tensor, codes: Tensor, offsets: Tensor, ids: Tensor, keys: Tensor, bits: int, radius: int, budget: float
+    queries: Tensor, codes: Tensor, offsets: Tensor, ids: Tensor, bits: int, radius: int, budget: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     found = torch.library.get_ctx().new_dynamic_size()
     return (
