@@ -167,6 +167,8 @@ double unit_rate(Unit unit, int threads) {
     case Unit::popcount_word: return isa >= Isa::avx2 ? loop_rate(loops_avx2().popcount_words, threads) : absent;
     case Unit::popcount_avx2: return isa >= Isa::avx2 ? loop_rate(loops_avx2().popcount, threads) : absent;
     case Unit::popcount_avx512: return isa >= Isa::avx512 ? loop_rate(loops_avx512().popcount, threads) : absent;
+    case Unit::distance_word: return isa >= Isa::avx2 ? loop_rate(loops_avx2().distance, threads) : absent;
+    case Unit::distance_avx512: return isa >= Isa::avx512 ? loop_rate(loops_avx512().distance, threads) : absent;
     case Unit::multiply_add: return loop_rate(best_loops().multiply_add, threads);
     case Unit::int8_avx512:
       return isa >= Isa::avx512 && __builtin_cpu_supports("avx512vnni") ? loop_rate(loops_avx512().int8_dot, threads) : absent;

@@ -23,6 +23,7 @@ struct Loops {
   void (*write_around)(void* data, size_t bytes);  // past the caches; null: there is no such store
   Loop popcount;                                   // 64-bit words counted, by the set's best way
   Loop popcount_words;                             // the same, one general register at a time
+  Loop distance;                                   // words counted after an exclusive or, and summed: Hamming's loop
   Loop multiply_add;                               // float32 multiply-adds, fused where the set has it
   Loop int8_dot;                                   // int8 multiply-adds into int32
 };
@@ -51,12 +52,14 @@ enum class Unit {
   popcount_word,      // popcnt
   popcount_avx2,      // vpshufb over nibbles
   popcount_avx512,    // vpopcntq
+  distance_word,      // xor, popcnt, add
+  distance_avx512,    // vpxorq, vpopcntq, vpaddq
   multiply_add,       // float32, the widest set of the machine
   int8_avx512,        // vpdpbusd
   int8_amx,           // tdpbssd
 };
 
-// Operations a second: words of 64 bits for popcount_*, multiply-adds for the others.
+// Operations a second: words of 64 bits for popcount_* and distance_*, multiply-adds for the others.
 double unit_rate(Unit unit, int threads);
 
 }  // namespace warphash::probes

@@ -73,6 +73,21 @@ uint64_t popcount_words(int64_t rounds) {
   return a + b + c + d + e + f + g + h;
 }
 
+uint64_t distance(int64_t rounds) {
+  uint64_t a = 1, b = 3, c = 5, d = 7, sum_a = 0, sum_b = 0, sum_c = 0, sum_d = 0, t = 0, u = 0, v = 0, w = 0;
+  const uint64_t query = 0x123456789abcdef;
+  for (int64_t round = 0; round < rounds; ++round)
+    asm volatile(
+        "xor %12, %0\n xor %12, %1\n xor %12, %2\n xor %12, %3\n"
+        "popcnt %0, %4\n popcnt %1, %5\n popcnt %2, %6\n popcnt %3, %7\n"
+        "add %4, %8\n add %5, %9\n add %6, %10\n add %7, %11"
+        : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(t), "+r"(u), "+r"(v), "+r"(w), "+r"(sum_a), "+r"(sum_b), "+r"(sum_c),
+          "+r"(sum_d)
+        : "r"(query)
+        : "cc");
+  return sum_a + sum_b + sum_c + sum_d;
+}
+
 uint64_t multiply_add(int64_t rounds) {
   __m256 x[12];
   for (int j = 0; j < 12; ++j) x[j] = _mm256_set1_ps(static_cast<float>(j));
@@ -87,8 +102,8 @@ uint64_t multiply_add(int64_t rounds) {
 }  // namespace
 
 const Loops& loops_avx2() {
-  static constexpr Loops loops = {read,          write, write_around, {popcount, 8 * 4}, {popcount_words, 8},
-                                  {multiply_add, 12 * 8}, {}};
+  static constexpr Loops loops = {
+      read, write, write_around, {popcount, 8 * 4}, {popcount_words, 8}, {distance, 4}, {multiply_add, 12 * 8}, {}};
   return loops;
 }
 

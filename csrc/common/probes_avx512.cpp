@@ -56,6 +56,25 @@ uint64_t popcount(int64_t rounds) {
          sum_words(h);
 }
 
+uint64_t distance(int64_t rounds) {
+  const __m512i query = _mm512_set1_epi64(0x123456789abcdef), code = _mm512_set1_epi64(77);
+  __m512i a = query, b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+  for (int64_t round = 0; round < rounds; ++round)
+    asm volatile(
+        "vpxorq %8, %9, %%zmm24\n vpxorq %8, %9, %%zmm25\n vpxorq %8, %9, %%zmm26\n vpxorq %8, %9, %%zmm27\n"
+        "vpxorq %8, %9, %%zmm28\n vpxorq %8, %9, %%zmm29\n vpxorq %8, %9, %%zmm30\n vpxorq %8, %9, %%zmm31\n"
+        "vpopcntq %%zmm24, %%zmm24\n vpopcntq %%zmm25, %%zmm25\n vpopcntq %%zmm26, %%zmm26\n"
+        "vpopcntq %%zmm27, %%zmm27\n vpopcntq %%zmm28, %%zmm28\n vpopcntq %%zmm29, %%zmm29\n"
+        "vpopcntq %%zmm30, %%zmm30\n vpopcntq %%zmm31, %%zmm31\n"
+        "vpaddq %%zmm24, %0, %0\n vpaddq %%zmm25, %1, %1\n vpaddq %%zmm26, %2, %2\n vpaddq %%zmm27, %3, %3\n"
+        "vpaddq %%zmm28, %4, %4\n vpaddq %%zmm29, %5, %5\n vpaddq %%zmm30, %6, %6\n vpaddq %%zmm31, %7, %7"
+        : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h)
+        : "v"(query), "v"(code)
+        : "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
+  return sum_words(a) + sum_words(b) + sum_words(c) + sum_words(d) + sum_words(e) + sum_words(f) + sum_words(g) +
+         sum_words(h);
+}
+
 uint64_t multiply_add(int64_t rounds) {
   __m512 x[12];
   for (int j = 0; j < 12; ++j) x[j] = _mm512_set1_ps(static_cast<float>(j));
@@ -85,8 +104,8 @@ uint64_t int8_dot(int64_t rounds) {
 }  // namespace
 
 const Loops& loops_avx512() {
-  static constexpr Loops loops = {read,          write, write_around, {popcount, 8 * 8}, {}, {multiply_add, 12 * 16},
-                                  {int8_dot, 10 * 64}};
+  static constexpr Loops loops = {
+      read, write, write_around, {popcount, 8 * 8}, {}, {distance, 8 * 8}, {multiply_add, 12 * 16}, {int8_dot, 10 * 64}};
   return loops;
 }
 

@@ -63,7 +63,7 @@ uint64_t multiply_add(int64_t rounds) {
 }  // namespace
 
 const Loops& loops_scalar() {
-  static constexpr Loops loops = {read, write, nullptr, {popcount, 4}, {}, {multiply_add, 8}, {}};
+  static constexpr Loops loops = {read, write, nullptr, {popcount, 4}, {}, {}, {multiply_add, 8}, {}};
   return loops;
 }
 
