@@ -2,7 +2,7 @@
 // What this machine can do at best: the roofs that the benches measure kernels against. Torch-free.
 //
 // A probe runs a loop that does one thing alone, from enough independent chains to fill the unit, on every thread at
-// once, and gives the median rate of several samples after a warm-up. A negative rate means: this machine lacks it.
+// once, and gives the best rate but one of several samples after a warm-up. A negative rate: this machine lacks it.
 #pragma once
 
 #include <cstddef>
