@@ -31,6 +31,9 @@ struct Layout {
   void (*arrange)(const uint8_t* codes, int count, int bytes, void* tile);  // codes [count, bytes], count <= tile_codes
   size_t (*prepared_bytes)(int count, int words);            // what prepare() writes
   void (*prepare)(const uint64_t* queries, int count, int words, void* prepared);
+  // Not null: a thread calls begin() before its first scan and end() after its last, whatever happens between.
+  void (*begin)() = nullptr;
+  void (*end)() = nullptr;
 };
 
 // One tile against a block of queries. first: index of the tile's first code; limits [queries]: a key passes if it is

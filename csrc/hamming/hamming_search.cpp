@@ -50,6 +50,22 @@ Prepared prepare(const Family& family, Metric metric, const Problem& problem, in
   return prepared;
 }
 
+// The state that a layout's scans need in their thread (Layout::begin), for as long as this lives.
+class ScanState {
+ public:
+  explicit ScanState(const Layout& layout) : layout_(layout) {
+    if (layout_.begin != nullptr) layout_.begin();
+  }
+  ~ScanState() {
+    if (layout_.end != nullptr) layout_.end();
+  }
+  ScanState(const ScanState&) = delete;
+  ScanState& operator=(const ScanState&) = delete;
+
+ private:
+  const Layout& layout_;
+};
+
 // Scans the codes [begin, end) for a block of queries. Positions given to the selection count from begin; with a shared
 // mask they count the admitted codes.
 class PartScan {
@@ -58,6 +74,7 @@ class PartScan {
       : family_(family), problem_(problem), begin_(begin), end_(end), words_(word_count(problem.bytes)) {}
 
   void run(const Prepared& prepared, int queries, Selection& selection) {
+    const ScanState state(*family_.layout);
     if (problem_.mask != nullptr && !problem_.mask_per_query) return run_thinned(prepared, queries, selection);
     const uint8_t* rows = problem_.database + begin_ * problem_.bytes;
     if (family_.scan_rows != nullptr && queries <= family_.row_queries) {
@@ -183,7 +200,7 @@ void topk(const Choice& choice, Metric metric, const Problem& problem, int64_t k
     for (int64_t query = 0; query < problem.query_count; ++query) row(context, query, nullptr, 0);
     return;
   }
-  constexpr int64_t sorted_limit = 40;  // above it, counting and buffering insert faster than a sorted list
+  constexpr int64_t sorted_limit = 16;  // above it, counting and buffering insert faster than a sorted list
   const uint32_t keys = static_cast<uint32_t>(8 * problem.bytes + 1);
   auto make = [&](int queries) -> std::unique_ptr<Selection> {
     if (k <= sorted_limit) return std::make_unique<SortedSelection>(queries, k);
