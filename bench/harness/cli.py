@@ -107,7 +107,9 @@ def _list(rooms: Sequence[Room], picked: Sequence[tuple[Room, Workload]], consol
             console.print(f"      {names}", style="dim", markup=False, highlight=False)
 
 
-def _run_all(picked: Sequence[tuple[Room, Workload]], settings: Settings, clock: Clock, console: Console) -> list[Outcome]:
+def _run_all(
+    picked: Sequence[tuple[Room, Workload]], settings: Settings, clock: Clock, console: Console
+) -> list[Outcome]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     outcomes = []
     with Progress(*columns, console=console, transient=True) as progress:
@@ -162,7 +164,7 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
     limits.refresh()
     apply_limits(outcomes, limits)
     isa = str(described["features"].get("isa", ""))
-    verdicts = judge(outcomes, isa, settings)
+    verdicts = judge(outcomes, isa, settings, limits)
     data = report.record(outcomes, verdicts, limits.known(), described, machine.versions(), settings)
     out.print(_heading(described, settings), highlight=False)
     for room in rooms:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This run against an earlier one's JSON file."""
+"""A run against an earlier one's JSON file."""
 
 from __future__ import annotations
 

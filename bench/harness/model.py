@@ -21,7 +21,10 @@ class Bound:
 
 
 def bounds(needs: Iterable[Need], limits: Limits, units: frozenset[str] | None = None) -> list[Bound]:
-    """One bound a need: its fastest unit on this machine. units: which of them a contestant's instructions can reach."""
+    """One bound a need: its fastest unit on this machine.
+
+    units: which of them a contestant's instructions can reach.
+    """
     found = []
     for need in needs:
         times = []
@@ -39,3 +42,12 @@ def bounds(needs: Iterable[Need], limits: Limits, units: frozenset[str] | None =
 def nearest(needs: Iterable[Need], limits: Limits, units: frozenset[str] | None = None) -> Bound | None:
     """The need that takes longest: whatever is done, a call takes that time. None: the machine has no unit for any."""
     return max(bounds(needs, limits, units), key=lambda bound: bound.seconds, default=None)
+
+
+def named_share(needs: Iterable[Need], limit: str, seconds: float, limits: Limits) -> float | None:
+    """Share of one limit, whether or not it is the nearest; None where no need or no machine knows it."""
+    rate = limits.rate(limit)
+    for need in needs:
+        if rate and limit in need.amounts:
+            return need.amounts[limit] / rate / seconds
+    return None

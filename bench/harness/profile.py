@@ -23,7 +23,7 @@ def _file_name(*parts: str) -> str:
     return ".".join(re.sub(r"[^A-Za-z0-9=±]+", "_", part).strip("_") for part in parts) + ".json"
 
 
-def _trace(contestant: Contestant, workload: Workload, inputs: object, settings: Settings, file: Path) -> list[tuple[str, float]]:
+def _trace(contestant: Contestant, inputs: object, settings: Settings, file: Path) -> list[tuple[str, float]]:
     """Writes the trace; returns (event, its own seconds of one call of the whole workload), longest first."""
     prepared = contestant.prepare(inputs, settings)
     prepared.call()
@@ -62,7 +62,7 @@ def run(picked: Sequence[tuple[Room, Workload]], settings: Settings, folder: Pat
                 continue
             try:
                 file = folder / _file_name(workload.name, contestant.name)
-                columns[contestant.name] = _trace(contestant, workload, inputs, settings, file)
+                columns[contestant.name] = _trace(contestant, inputs, settings, file)
             except (ImportError, Unavailable) as error:
                 console.print(f"{contestant.name}: not here: {error}", style="dim", highlight=False)
         _table(workload, columns, console)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def _cells(row: Row, outcome: Outcome, first: bool) -> list[Text]:
     name = Text(outcome.workload.name if first else "")
     who = Text(row.contestant, style="bold" if row is outcome.ours else "")
     if row.timing is None or row.seconds is None:
-        return [name, who, Text(row.reason, style="dim italic"), *[Text("")] * 6]
+        return [name, who, Text(row.reason.partition(":")[0], style="dim italic"), *[Text("")] * 6]
     ours = outcome.ours.seconds
     spread = row.timing.iqr / row.timing.median
     check = Text(row.check, style={OK: "green", SAMPLED: "green", WRONG: "bold red"}.get(row.check, "dim"))
@@ -64,9 +63,14 @@ def _cells(row: Row, outcome: Outcome, first: bool) -> list[Text]:
     ]
 
 
-def tables(room: Room, outcomes: Sequence[Outcome], verdicts: Mapping[str, Sequence[Verdict]], console: Console) -> None:
+def tables(
+    room: Room, outcomes: Sequence[Outcome], verdicts: Mapping[str, Sequence[Verdict]], console: Console
+) -> None:
     """A table for each group of workloads, its notes and the verdicts on its targets."""
-    for group, members in groupby(outcomes, key=lambda outcome: outcome.workload.group):
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.workload.group, []).append(outcome)
+    for group, members in groups.items():
         table = Table(title=f"{room.name}: {group}", title_justify="left", title_style="bold", expand=False)
         table.add_column("workload")
         table.add_column("contestant")
@@ -79,10 +83,14 @@ def tables(room: Room, outcomes: Sequence[Outcome], verdicts: Mapping[str, Seque
         for outcome in members:
             for index, row in enumerate(outcome.rows):
                 table.add_row(*_cells(row, outcome, index == 0))
-                if row.note and row.timing is not None:
+                if row.timing is None:
+                    _add(notes, Text(f"  {row.contestant}: {row.reason}", style="dim"))
+                elif row.note:
                     _add(notes, Text(f"  {row.contestant}: {row.note}", style="dim"))
                 if row.check == WRONG:
-                    _add(notes, Text(f"  {outcome.workload.name}: {row.contestant} is WRONG: {row.reason}", style="red"))
+                    _add(
+                        notes, Text(f"  {outcome.workload.name}: {row.contestant} is WRONG: {row.reason}", style="red")
+                    )
             for verdict in verdicts.get(outcome.workload.name, ()):
                 notes.append(_verdict_line(outcome.workload.name, verdict))
             table.add_section()
@@ -104,10 +112,12 @@ def _verdict_line(workload: str, verdict: Verdict) -> Text:
 
 def limits_table(limits: Limits, console: Console) -> None:
     """What the machine can do, as measured in this run."""
-    table = Table(title="Limits of this machine, measured in this run", title_justify="left", title_style="bold")
+    table = Table(title="Limits of this machine", title_justify="left", title_style="bold")
     table.add_column("limit")
     table.add_column("rate", justify="right")
     for name, rate in sorted(limits.known().items(), key=lambda item: _limit_order(item[0])):
+        if rate is None and name.startswith("cuda_"):
+            continue
         unit = "B/s" if name.startswith(("read", "write")) else "/s" if name != "core_clock" else "Hz"
         table.add_row(label(name), "not here" if rate is None else f"{rate_text(rate)}{unit}")
     console.print(table)

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.harness.limits import Limits
+from bench.harness.model import named_share
 from bench.harness.runner import Outcome, Row
 from bench.harness.workload import Faster, NoSlower, OfLimit, Settings, Target
 
@@ -27,7 +29,9 @@ def _row(outcome: Outcome, prefix: str) -> Row | None:
     return min(rows, key=lambda row: row.seconds or 0.0, default=None)
 
 
-def _judge(target: Target, outcome: Outcome, by_name: Mapping[str, Outcome], isa: str, settings: Settings) -> Verdict | None:
+def _judge(
+    target: Target, outcome: Outcome, by_name: Mapping[str, Outcome], isa: str, settings: Settings, limits: Limits
+) -> Verdict | None:
     if isinstance(target, NoSlower):
         text = f"at most {target.times:g}x the time of '{target.than}'"
         other = by_name.get(target.than)
@@ -35,17 +39,23 @@ def _judge(target: Target, outcome: Outcome, by_name: Mapping[str, Outcome], isa
             return Verdict(text, None, "the other workload was not run")
         ratio = outcome.ours.seconds / other.ours.seconds
         return Verdict(text, ratio <= target.times, f"{ratio:.2f}x")
-    if target.device != settings.device.type or (target.isa is not None and not target.ours and target.isa != isa):
+    if target.device != settings.device.type or (target.isa is not None and target.isa != isa):
         return None
     if isinstance(target, Faster) and target.threads is not None and target.threads != settings.threads:
         return None
     mine = _row(outcome, target.ours)
-    who = f"{target.ours or 'ours'}" + (f" ({target.isa})" if target.isa and not target.ours else "")
+    if target.ours and mine is None:
+        return None
+    who = target.ours or ("warphash" + (f" on {target.isa}" if target.isa else ""))
     if isinstance(target, OfLimit):
-        text = f"{who}: at least {target.share:.0%} of the nearest limit"
-        if mine is None or mine.of_limit is None:
+        text = f"{who}: at least {target.share:.0%} of {target.limit or 'the nearest limit'}"
+        share = None
+        if mine is not None and mine.seconds is not None:
+            needs = outcome.workload.needs
+            share = named_share(needs, target.limit, mine.seconds, limits) if target.limit else mine.of_limit
+        if share is None:
             return Verdict(text, None, "not measured here")
-        return Verdict(text, mine.of_limit >= target.share, f"{mine.of_limit:.0%}")
+        return Verdict(text, share >= target.share, f"{share:.0%}")
     text = f"{who}: at least {target.times:g}x {target.than}"
     theirs = _row(outcome, target.than)
     if mine is None or theirs is None or mine.seconds is None or theirs.seconds is None:
@@ -54,11 +64,11 @@ def _judge(target: Target, outcome: Outcome, by_name: Mapping[str, Outcome], isa
     return Verdict(text, ratio >= target.times, f"{ratio:.2f}x")
 
 
-def judge(outcomes: Sequence[Outcome], isa: str, settings: Settings) -> dict[str, list[Verdict]]:
+def judge(outcomes: Sequence[Outcome], isa: str, settings: Settings, limits: Limits) -> dict[str, list[Verdict]]:
     """Verdicts by workload. Targets that speak of another device, level or thread count are left out."""
     by_name = {outcome.workload.name: outcome for outcome in outcomes}
     found = {}
     for outcome in outcomes:
-        verdicts = [_judge(target, outcome, by_name, isa, settings) for target in outcome.workload.targets]
+        verdicts = [_judge(target, outcome, by_name, isa, settings, limits) for target in outcome.workload.targets]
         found[outcome.workload.name] = [verdict for verdict in verdicts if verdict is not None]
     return found

@@ -79,12 +79,13 @@ class Faster:
 
 @dataclass(frozen=True)
 class OfLimit:
-    """Target: at least this share of the nearest limit."""
+    """Target: at least this share of the nearest limit, or of the one that is named."""
 
     share: float
     ours: str = ""
     isa: str | None = None
     device: str = "cpu"
+    limit: str = ""
 
 
 @dataclass(frozen=True)

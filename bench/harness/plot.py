@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The roofline picture: what the machine can do at each intensity, and where everybody is below it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from bench.harness.limits import label
+from bench.harness.workload import Room
+
+INK, PAPER, GRID, ROOF = "#1c2733", "#ffffff", "#e6eaef", "#8894a3"
+OURS = "#e4572e"
+PEERS = ("#2a6f97", "#6a994e", "#8e6bbf", "#d4a017", "#3aa6a0", "#b56576", "#7d8597", "#a98467", "#4d908e", "#577590")
+MARKERS = ("s", "D", "^", "v", "P", "X", "<", ">", "h", "p")
+LEVEL_STYLE = {"L2": (0, (1, 1.5)), "L3": (0, (5, 2)), "memory": "solid"}
+
+
+def _points(room: Room, data: Mapping[str, Any]) -> dict[str, list[tuple[float, float, dict[str, Any]]]]:
+    """By contestant: (operations a byte, operations a second, the workload's facts)."""
+    found = defaultdict(list)
+    for workload in data["workloads"]:
+        if workload["room"] != room.name or not workload["operations"] or not workload["traffic_bytes"]:
+            continue
+        for row in workload["rows"]:
+            if row.get("seconds"):
+                intensity = workload["operations"] / workload["traffic_bytes"]
+                found[row["contestant"]].append((intensity, workload["operations"] / row["seconds"], workload["facts"]))
+    return found
+
+
+def _dodge(intensities: np.ndarray, index: int, count: int) -> np.ndarray:
+    """Points of equal intensity stand side by side, a thin column each contestant, so that none hides another."""
+    return intensities * 2.0 ** (0.14 * (index - (count - 1) / 2))
+
+
+def _roofs(axes: Axes, room: Room, data: Mapping[str, Any], levels: Mapping[str, str], x: np.ndarray) -> None:
+    limits = data["limits"]
+    ceilings = {name: limits[name] * scale for name, scale in room.ceilings.items() if limits.get(name)}
+    top = max(ceilings.values(), default=np.inf)
+    for level, limit in levels.items():
+        rate = limits.get(limit)
+        if not rate:
+            continue
+        reached = min(x[-1], top / rate)
+        dashes = LEVEL_STYLE.get(level, "solid")
+        axes.plot([x[0], reached], [x[0] * rate, reached * rate], color=ROOF, lw=1.6, ls=dashes, zorder=1)
+    # Where the slopes' names stand: low on the left, each just above its line.
+    for level, limit in levels.items():
+        rate = limits.get(limit)
+        if rate:
+            at = x[0] * 1.08
+            axes.annotate(
+                f"{level} {rate / 1e9:.0f} GB/s", (at, at * rate), xytext=(0, 5), textcoords="offset points",
+                rotation=_slope(axes), rotation_mode="anchor", color=ROOF, fontsize=8.5, va="bottom",
+            )  # fmt: skip
+    fastest = max((limits[limit] for limit in levels.values() if limits.get(limit)), default=np.inf)
+    for name, ceiling in ceilings.items():
+        start = max(x[0], ceiling / fastest)
+        axes.plot([start, x[-1]], [ceiling, ceiling], color=ROOF, lw=1.6, zorder=1)
+        axes.annotate(
+            f"{label(name)} {ceiling / 1e9:.3g} G/s", (x[-1], ceiling), xytext=(-6, 4), textcoords="offset points",
+            ha="right", color=ROOF, fontsize=8.5,
+        )  # fmt: skip
+
+
+def _slope(axes: Axes) -> float:
+    """Angle on paper of a line of slope one in both logarithms."""
+    (x0, y0), (x1, y1) = axes.transData.transform([(1, 1), (2, 2)])
+    return float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
+
+
+def _columns(axes: Axes, points: Mapping[str, list[tuple[float, float, dict[str, Any]]]]) -> None:
+    """Names of the columns of points, along the top."""
+    names: dict[str, list[float]] = defaultdict(list)
+    for placed in points.values():
+        for intensity, _, facts in placed:
+            if "column" in facts:
+                names[str(facts["column"])].append(intensity)
+    for name, places in names.items():
+        axes.annotate(
+            name, (float(np.exp(np.mean(np.log(places)))), 1.0), xycoords=("data", "axes fraction"), xytext=(0, 6),
+            textcoords="offset points", ha="center", color=INK, fontsize=10,
+        )  # fmt: skip
+
+
+def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], file: Path) -> bool:
+    """Writes the picture; False where no point belongs in it. levels: name of a memory level -> its limit."""
+    points = _points(room, data)
+    if not points:
+        return False
+    plt.rcParams.update({"font.family": "DejaVu Sans", "font.size": 10, "axes.edgecolor": ROOF, "text.color": INK})
+    figure, axes = plt.subplots(figsize=(12.5, 7.4), dpi=160, facecolor=PAPER)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    every = [point for placed in points.values() for point in placed]
+    rates = [limits for name in room.ceilings if (limits := (data["limits"].get(name) or 0) * room.ceilings[name])]
+    x = np.array([min(point[0] for point in every) / 3, max(point[0] for point in every) * 4])
+    axes.set_xlim(*x)
+    axes.set_ylim(min(point[1] for point in every) / 2.5, max([*rates, *(point[1] for point in every)]) * 2)
+    figure.subplots_adjust(left=0.075, right=0.775, top=0.86, bottom=0.095)
+    _roofs(axes, room, data, levels, x)
+    ours = [name for name in points if name.startswith("warphash")]
+    height = {name: np.median([point[1] for point in placed]) for name, placed in points.items()}
+    peers = sorted((name for name in points if name not in ours), key=lambda name: -height[name])
+    for index, name in enumerate([*ours, *peers]):
+        place = np.array([point[:2] for point in points[name]])
+        mine = name in ours
+        style: dict[str, Any] = (
+            {"color": OURS, "marker": "o", "s": 90, "alpha": 1.0}
+            if index == 0 and mine
+            else {"color": OURS, "marker": MARKERS[index % len(MARKERS)], "s": 36, "alpha": 0.45}
+            if mine
+            else {
+                "color": PEERS[(index - len(ours)) % len(PEERS)],
+                "marker": MARKERS[(index - len(ours)) % len(MARKERS)],
+            }
+        )
+        axes.scatter(
+            _dodge(place[:, 0], index, len(points)), place[:, 1], label=name, zorder=4 if mine else 3,
+            edgecolors=PAPER, linewidths=0.7, **style,
+        )  # fmt: skip
+    _columns(axes, points)
+    axes.grid(True, which="major", color=GRID, lw=0.8, zorder=0)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(which="both", colors=INK, length=0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value >= 1 else f"1/{round(1 / value)}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1e9:g}")
+    axes.set_xlabel(f"{room.operation} for a byte that must be read or written")
+    axes.set_ylabel(f"thousand millions of {room.operation} a second")
+    machine, settings = data["machine"], data["settings"]
+    where = machine.get("gpu", {}).get("name") or machine["cpu"]
+    level = machine.get("features", {}).get("isa", "")
+    figure.text(0.075, 0.945, f"{room.name}: contestants under the machine's roofs", fontsize=15, weight="bold")
+    figure.text(0.075, 0.912, f"{where}, {settings['threads']} threads, {level}, {data['date'][:10]}", color=ROOF)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, borderaxespad=0, labelspacing=0.85)
+    if ours:
+        legend.get_texts()[0].set_weight("bold")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, facecolor=PAPER)
+    plt.close(figure)
+    return True
