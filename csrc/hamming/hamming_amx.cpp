@@ -7,13 +7,15 @@
 // codes][64 bytes], so that a code's word is one masked move and one store; queries in sets of [word][2 tiles][16 rows
 // of 4 bits][16 queries][4], the order in which the tile unit wants its right operand. Both are read front to back.
 // Bound: a word of a set is 4 dot products of 16 cycles each, in which 4 tile loads take 32 cycles of the load ports.
-// To this a set adds 4 tile stores (64 cycles of the store port), and 64 loads and minima (32 cycles of two ports).
-// None of it exceeds the 64 cycles of a single word, if all of it overlaps; then the tile unit alone is the bound, 1 /
-// (16 words) sets of 1024 pairs a cycle. One word is where store port and tile unit both are full. Loop: what keeps the
-// tile unit waiting is a set's end, where sums must be stored before anything can be compared. So three sets are in
-// work at once: while a set's first products are issued, each tile of sums of the set before is stored just ahead of
-// its reuse, and the minima of the set before that are taken from memory, which two buffers in turn provide. The branch
-// on what passes stands behind all products of a set, so that a wrong guess leaves the tile unit with work.
+// To this a set adds 4 tile stores (64 cycles of the store port), and 64 loads and minima (32 cycles of two ports). All
+// of that fits beside the 64 cycles of even a single word, so the tile unit is the bound: 1024 pairs in 64 x words
+// cycles. At one word the store port is full too; from 7 words on L1 holds the codes of one set only, so that queries
+// are used once a reading and L2 must give 32 bytes a cycle.
+// Loop: what would keep the tile unit waiting is a set's end, where sums must be stored before they can be compared. So
+// three sets are in work at once. While a set's first products are issued, each tile of sums of the set before is
+// stored just ahead of its reuse, and the minima of the set before that one are taken from memory; two buffers take
+// turns. The branch on what passes stands behind all products of a set, so that a wrong guess leaves the tile unit with
+// work.
 #include <immintrin.h>
 
 #include <cstddef>

@@ -106,6 +106,7 @@ void scan_all(Selection& selection, const uint8_t* queries, int query_count, con
   const GuardedCopy rows(database, static_cast<size_t>(codes) * bytes);
   AlignedBuffer padded = padded_words(queries, query_count, bytes);
   AlignedBuffer prepared(layout.prepared_bytes(query_count, words)), tile(layout.tile_bytes(words));
+  std::memset(prepared.data(), 0xff, prepared.size());
   layout.prepare(padded.as<uint64_t>(), query_count, words, prepared.data());
   CheckedSink sink = {selection, codes, std::vector<int64_t>(query_count, 0)};
   layout.begin();

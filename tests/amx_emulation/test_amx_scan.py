@@ -163,6 +163,7 @@ def test_the_model_refuses_what_the_hardware_refuses(misuse: int, message: str) 
 
 
 @needs_avx512
+@pytest.mark.slow
 @pytest.mark.skipif(emulated.MODE != "plain", reason="starts the sanitized run")
 def test_under_address_and_undefined_sanitizers() -> None:
     def runtime(name: str) -> str:
@@ -204,6 +205,34 @@ def test_object_has_no_weak_symbols(kernel_object: Path) -> None:
     kinds = {fields[1] if len(fields[0]) == 16 else fields[0] for fields in symbols}
     assert not kinds & set("WVuwv")
     assert [fields[-1] for fields in symbols if "T" in fields[:2]] == ["warphash::hamming::kernels_amx()"]
+
+
+@pytest.mark.skipif(LACKING == "no g++", reason="no g++")
+def test_object_of_the_wrappers_is_that_of_the_intrinsics(tmp_path: Path) -> None:
+    """The model cannot see a wrong order of operands in the assembly."""
+    source, output = tmp_path / "wrappers.cpp", tmp_path / "wrappers.o"
+    source.write_text(
+        """
+        #include <immintrin.h>
+        #include "common/amx_tiles.h"
+        using namespace warphash::amx;
+        extern "C" __attribute__((visibility("default"))) void wrappers(TileConfiguration* shapes, void* memory) {
+          configure_tiles(*shapes);
+          load_tile<3>(memory); zero_tile<1>(); dot_tiles<1, 3, 5>(); store_tile<1>(memory); release_tiles();
+        }
+        extern "C" __attribute__((visibility("default"))) void intrinsics(TileConfiguration* shapes, void* memory) {
+          _tile_loadconfig(shapes);
+          _tile_loadd(3, memory, 64); _tile_zero(1); _tile_dpbssd(1, 3, 5); _tile_stored(1, memory, 64);
+          _tile_release();
+        }
+        """
+    )
+    emulated.compile_object(source, ["-O2", *emulated.AMX_FLAGS], output)
+    text = listing("objdump", "-d", "--no-show-raw-insn", output) + "\n\n"
+    bodies = [re.search(rf"<{name}>:\n(.*?)\n\n", text, re.DOTALL) for name in ("wrappers", "intrinsics")]
+    ours, theirs = (re.findall(r"(?:\w*tile|tdp)\w*.*", body.group(1)) for body in bodies if body is not None)
+    assert len(ours) == 6
+    assert ours == theirs
 
 
 @pytest.mark.skipif(LACKING == "no g++", reason="no g++")
