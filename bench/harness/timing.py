@@ -16,8 +16,8 @@ import torch
 # A sample shorter than this says more about the clock than about the call: shorter calls are repeated inside a sample.
 SHORTEST_SAMPLE = 2e-4
 
-# Thread pools spin for a while after a call: a contestant's workers would take the cores from the next one. A pause lets
-# them fall asleep; a call that is not much longer than waking one's own workers up is then run once before it is timed.
+# Thread pools spin for a while after a call: a contestant's workers would take the cores from the next one. A pause
+# lets them fall asleep; a call not much longer than waking its own workers up is then run once before it is timed.
 PAUSE = 4e-3
 SHORT_CALL = 2e-2
 

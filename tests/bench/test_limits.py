@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits, the model that turns them into times, and the native probes."""
+
+import pytest
+from warphash import _C
+
+from bench.harness.limits import LARGEST_BUFFER, SMALLEST_BUFFER, Limits, cpu_probe, label, memory_limit
+from bench.harness.model import bounds, named_share, nearest
+from bench.harness.workload import Need
+
+RATES = {"fast": 100.0, "slow": 10.0, "read:65536": 1000.0}
+
+
+def limits():
+    return Limits(lambda name, threads: RATES.get(name), threads=1)
+
+
+def test_memory_limits_are_named_by_the_nearest_power_of_two():
+    assert memory_limit("read", 33_000_000) == f"read:{32 << 20}"
+    assert memory_limit("read", 50_000_000) == f"read:{64 << 20}"
+    assert memory_limit("write", 1) == f"write:{SMALLEST_BUFFER}"
+    assert memory_limit("gather", 1e12) == f"gather:{LARGEST_BUFFER}"
+
+
+def test_labels():
+    assert label(f"read:{32 << 20}") == "read 32 MiB"
+    assert label(f"read:{1 << 14}") == "read 16 KiB"
+    assert label("popcount_avx512") == "popcount_avx512"
+
+
+def test_a_need_takes_its_fastest_unit():
+    (bound,) = bounds([Need({"fast": 200.0, "slow": 200.0, "absent": 1.0})], limits())
+    assert (bound.limit, bound.seconds) == ("fast", 2.0)
+
+
+def test_another_unit_may_need_more_operations():
+    (bound,) = bounds([Need({"fast": 1000.0, "slow": 20.0})], limits())
+    assert (bound.limit, bound.seconds) == ("slow", 2.0)
+
+
+def test_the_nearest_limit_is_the_need_that_takes_longest():
+    needs = [Need({"fast": 200.0}), Need({"read:65536": 5000.0})]
+    assert nearest(needs, limits()).limit == "read:65536"
+    assert nearest(needs, limits()).seconds == 5.0
+
+
+def test_units_out_of_reach_do_not_count_but_memory_does():
+    needs = [Need({"fast": 100.0, "slow": 100.0}), Need({"read:65536": 2000.0})]
+    assert nearest(needs, limits(), frozenset({"slow"})).limit == "slow"
+    assert nearest(needs, limits(), frozenset()).limit == "read:65536"
+
+
+def test_no_unit_at_all():
+    assert nearest([Need({"absent": 1.0})], limits()) is None
+
+
+def test_share_of_a_named_limit():
+    needs = [Need({"fast": 200.0, "slow": 20.0})]
+    assert named_share(needs, "slow", 4.0, limits()) == 0.5
+    assert named_share(needs, "absent", 4.0, limits()) is None
+
+
+def test_limits_are_probed_once_and_the_better_of_two_rounds_counts():
+    answers = {"up": iter([1.0, 3.0]), "down": iter([5.0, 4.0]), "absent": iter([None])}
+    calls = []
+
+    def probe(name, threads):
+        calls.append((name, threads))
+        return next(answers[name])
+
+    found = Limits(probe, threads=7)
+    assert [found.rate(name) for name in ("up", "up", "down", "absent")] == [1.0, 1.0, 5.0, None]
+    assert calls == [("up", 7), ("down", 7), ("absent", 7)]
+    found.refresh()
+    assert found.known() == {"up": 3.0, "down": 5.0, "absent": None}
+
+
+# ---- the native probes -----------------------------------------------------------------------------------
+
+UNITS = {
+    "scalar": {"popcount_portable", "multiply_add"},
+    "avx2": {"popcount_word", "popcount_avx2", "distance_word"},
+    "avx512": {"popcount_avx512", "distance_avx512"},
+}
+LEVELS = ("scalar", "avx2", "avx512", "amx")
+
+
+def test_units_are_there_where_the_machine_has_them():
+    machine = LEVELS.index(_C.cpu_features()["machine_isa"])
+    for level, units in UNITS.items():
+        for unit in units:
+            rate = getattr(_C.probes, unit)()
+            assert (rate is not None and rate > 1e7) == (LEVELS.index(level) <= machine), unit
+
+
+def test_amx_is_absent_where_the_processor_lacks_it():
+    if _C.cpu_features()["machine_isa"] != "amx":
+        assert _C.probes.int8_amx() is None
+
+
+def test_rates_are_those_of_a_processor():
+    """No unit does more than a few vectors of 64 bytes a cycle; a loop that the compiler removed would."""
+    clock = _C.probes.core_clock()
+    assert 2e8 < clock < 1e10
+    for unit, most in (("popcount_portable", 8), ("popcount_avx2", 16), ("popcount_avx512", 32), ("multiply_add", 128)):
+        rate = getattr(_C.probes, unit)()
+        assert rate is None or rate < 2 * most * clock, unit
+
+
+def test_caches_are_faster_than_memory():
+    near = _C.probes.read_bandwidth(16 << 10)
+    far = _C.probes.read_bandwidth(256 << 20)
+    assert near > far > 1e8
+    assert _C.probes.gather_rate(256 << 20) * 64 < 4 * far + near
+
+
+def test_threads_share_the_work():
+    assert _C.probes.read_bandwidth(64 << 10, 2) > 1e8
+    assert _C.probes.write_bandwidth(64 << 10, 2) > 1e8
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: _C.probes.read_bandwidth(10), "bytes"),
+        (lambda: _C.probes.gather_rate(1 << 20, 0), "threads"),
+        (lambda: _C.probes.popcount_portable(-1), "threads"),
+    ],
+)
+def test_bad_arguments_are_named(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
+
+
+def test_the_harness_finds_every_probe():
+    assert cpu_probe("read:65536", 1) > 0
+    assert cpu_probe("cuda_int8", 1) is None
+    with pytest.raises(AttributeError):
+        cpu_probe("no_such_unit", 1)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON record, the table, the picture, and the comparison with an earlier run."""
+
+import copy
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from bench.harness import compare, machine, plot, report, runner
+from bench.harness.timing import Timing
+
+_spec = importlib.util.spec_from_file_location("bench_fakes", Path(__file__).with_name("fakes.py"))
+fakes = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fakes)
+
+
+def _outcome():
+    workload = fakes.workload(contestants=fakes.PEERS, facts={"column": "ten"})
+    rows = [runner.Row("warphash", check=runner.OK), runner.Row("half", share=0.5, check=runner.SAMPLED, note="half")]
+    rows[0].timing = Timing((1e-5, 2e-5, 3e-5), (1e-5, 2e-5, 3e-5), 4)
+    rows[1].timing = Timing((2e-5, 4e-5, 6e-5), (1e-5, 2e-5, 3e-5), 1)
+    rows.append(runner.Row("missing", reason="not here: no such package"))
+    rows.append(runner.Row("wrong", check=runner.WRONG, reason="46, expected 45"))
+    rows[3].timing = rows[0].timing
+    outcome = runner.Outcome("sums", workload, rows)
+    runner.apply_limits([outcome], fakes.fake_limits())
+    return outcome
+
+
+@pytest.fixture
+def data():
+    described = {"cpu": "a processor", "caches": {}, "features": {"isa": "scalar"}}
+    limits = {"adder": 1e6, "wide_adder": 4e6, "read:1048576": 1e9, "none": None}
+    return report.record([_outcome()], {}, limits, described, {"torch": "2"}, fakes.settings())
+
+
+def test_record_survives_json(data):
+    again = json.loads(json.dumps(data))
+    assert again == data
+    assert again["schema"] == report.SCHEMA
+    assert {"date", "settings", "machine", "versions", "limits", "workloads"} <= set(again)
+
+
+def test_record_of_a_row(data):
+    ours, half, missing, _ = data["workloads"][0]["rows"]
+    assert ours["seconds"] == 2e-5
+    assert ours["rate"] == pytest.approx(10 / 2e-5)
+    assert ours["of_limit"] == pytest.approx(2.5e-6 / 2e-5)
+    assert ours["limit"] == "wide_adder"
+    assert ours["repeats"] == 4
+    assert half["seconds"] == pytest.approx(8e-5)
+    assert half["time_over_ours"] == pytest.approx(4)
+    assert half["iqr"] == pytest.approx(4e-5)
+    assert missing["status"] == "absent"
+    assert missing["seconds"] is None
+
+
+def test_table_names_everyone_and_every_reason():
+    out = Console(file=io.StringIO(), width=160)
+    report.tables(fakes.room(), [_outcome()], {}, out)
+    text = out.file.getvalue()
+    assert "half" in text
+    assert "missing: not here: no such package" in text
+    assert "wrong is WRONG: 46, expected 45" in text
+    assert "80 µs *" in text
+    assert "12%" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (7e-9, "7 ns"), (1234.0, "1234 s")]
+)
+def test_times_are_written_with_a_fitting_unit(seconds, text):
+    assert report.seconds_text(seconds) == text
+
+
+def test_picture_is_drawn(tmp_path, data):
+    file = tmp_path / "deeper" / "roofline.png"
+    assert plot.roofline(fakes.room(), data, {"memory": "read:1048576"}, file)
+    image = Image.open(file)
+    assert image.width > 1000
+    assert len(image.convert("RGB").getcolors(1 << 20)) > 100
+
+
+def test_no_picture_without_points(tmp_path, data):
+    data["workloads"][0]["operations"] = 0.0
+    assert not plot.roofline(fakes.room(), data, {}, tmp_path / "none.png")
+
+
+def test_machine_is_described():
+    found = machine.describe(torch.device("cpu"), 2)
+    assert found["threads"] == 2
+    assert found["features"]["isa"] in ("scalar", "avx2", "avx512", "amx")
+    assert machine.versions()["torch"] == torch.__version__
+
+
+# ---- against an earlier run ------------------------------------------------------------------------------
+
+
+def _changed(data, contestant, factor):
+    now = copy.deepcopy(data)
+    for row in now["workloads"][0]["rows"]:
+        if row["contestant"] == contestant:
+            row["seconds"] *= factor
+    return now
+
+
+def _quiet(data):
+    for row in data["workloads"][0]["rows"]:
+        if row["seconds"]:
+            row["iqr"] = 0.0
+    return data
+
+
+@pytest.mark.parametrize(
+    ("contestant", "factor", "regression"),
+    [("warphash", 1.5, True), ("warphash", 1.1, False), ("warphash", 0.5, False)],
+)
+def test_only_slower_than_the_tolerance_is_a_regression(data, contestant, factor, regression):
+    found = compare.changes(_quiet(data), _changed(data, contestant, factor), tolerance=0.15)
+    assert [change.regression for change in found if change.contestant == contestant] == [regression]
+    assert next(change.ratio for change in found if change.contestant == contestant) == pytest.approx(factor)
+
+
+def test_a_peer_never_regresses(data):
+    found = compare.changes(_quiet(data), _changed(data, "half", 5.0), tolerance=0.15)
+    assert not any(change.regression for change in found)
+
+
+def test_noise_is_no_regression(data):
+    assert not any(change.regression for change in compare.changes(data, _changed(data, "warphash", 1.4), 0.15))
+
+
+def test_rows_of_one_run_alone_are_left_out(data):
+    other = copy.deepcopy(data)
+    other["workloads"][0]["name"] = "another"
+    assert compare.changes(data, other, 0.15) == []
+
+
+def test_differences_between_runs_are_told(data):
+    other = copy.deepcopy(data)
+    other["settings"]["threads"] = 64
+    assert compare.differences(data, other) == ["threads: 1 then, 64 now"]
+    assert compare.differences(data, data) == []
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"schema": 99, "workloads": []}', '{"schema": 1}'])
+def test_a_foreign_file_is_refused(tmp_path, text):
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    with pytest.raises(compare.Unreadable, match=r"other\.json"):
+        compare.read(file)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(compare.Unreadable, match="none"):
+        compare.read(tmp_path / "none.json")
