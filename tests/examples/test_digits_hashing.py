@@ -7,10 +7,12 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 PATH = Path(__file__).parents[2] / "examples" / "digits_hashing.py"
 
@@ -25,10 +27,20 @@ def load() -> ModuleType:
     return module
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the program sets it for itself."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def is_picture(path: Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") and path.stat().st_size > 20_000
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_few_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "digits.png"
     scores = load().main(["--bits", "16", "--epochs", "10", "--out", str(picture)])

@@ -157,6 +157,14 @@ def test_autocast() -> None:
     assert torch.equal(wh.hamming.unpack(packed, 20), codes > 0)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # as below
+def test_autocast_under_compile() -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(make("sign_ste"), fullgraph=True, backend="aot_eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(compiled(inputs()), make("sign_ste")(inputs()))
+
+
 @pytest.mark.parametrize("binarizer", BINARIZERS)
 def test_copies_keep_the_codes(binarizer: str) -> None:
     head = make(binarizer)
@@ -287,6 +295,8 @@ def test_bad_inputs(method: str) -> None:
         call(torch.zeros(2, 13))
     with pytest.raises(ValueError, match="meta"):
         call(torch.zeros(2, 12, device="meta"))
+    with pytest.raises(TypeError, match="bfloat16"):
+        getattr(wh.nn.HashHead(12, 20, device="meta"), method)(torch.zeros(2, 12, device="meta", dtype=torch.bfloat16))
 
 
 def test_bad_beta() -> None:

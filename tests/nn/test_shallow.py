@@ -60,6 +60,14 @@ def test_generator_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_default_device_does_not_matter() -> None:
+    x = data()
+    for fit in (wh.nn.itq, wh.nn.random_projection):
+        with torch.device("meta"):
+            hasher = fit(x, 8)
+        assert torch.equal(hasher.projection, fit(x, 8).projection)
+
+
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="bits must be at most"):
         wh.nn.itq(data(), 13)

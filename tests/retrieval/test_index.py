@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +155,32 @@ def test_thread_count_does_not_matter(method: str) -> None:
         assert_same(alone.range_search(codes[:40], 9), expected[1])
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("method", ["flat", "multi_index"])
+@pytest.mark.usefixtures("tables_always")
+def test_eight_searches_at_once(method: str) -> None:
+    codes = make_codes("clustered", 3000, 64)
+    index = make_index(codes, 64, method)  # the threads race for its tables
+    expected = wh.hamming.topk(codes[:64], codes, 5)
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda i: index.search(codes[8 * i : 8 * i + 8], 5), range(8)))
+    assert_same(tuple(torch.cat(part) for part in zip(*parts, strict=True)), expected)
+
+
+@pytest.mark.parametrize("method", ["flat", "multi_index"])
+def test_the_default_device_does_not_matter(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multi_index, "SMALLEST", 1)
+    codes = make_codes("clustered", 2000, 48)
+    queries = torch.cat([codes[:40], make_codes("random", 40, 48)])
+    expected = wh.hamming.topk(queries, codes, 3), wh.hamming.range_search(queries, codes, 2)
+    with torch.device("meta"):
+        make_index(codes, 48, method).save(tmp_path / "index")
+        index = wh.retrieval.HammingIndex.load(tmp_path / "index")
+        actual = index.search(queries, 3), index.range_search(queries, 2)
+    assert index.device.type == "cpu"
+    for a, b in zip(actual, expected, strict=True):
+        assert_same(a, b)
 
 
 @pytest.mark.parametrize("method", ["flat", "multi_index"])

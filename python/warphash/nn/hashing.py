@@ -206,5 +206,5 @@ class HashHead(nn.Module):
         weight = self.linear.weight
         if x.device != weight.device:
             raise ValueError(f"x is on {x.device} and the layer's weight on {weight.device}")
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        if x.dtype != weight.dtype and not (x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)):
             raise TypeError(f"x is {x.dtype} and the layer's weight {weight.dtype}; convert one, or use autocast")

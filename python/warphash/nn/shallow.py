@@ -56,8 +56,7 @@ def random_projection(x: Tensor, bits: int, *, seed: int = 0) -> LinearHash:
     torch's own generator is left alone. Cost: one pass over x.
     """
     _check_training_set(x, bits)
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(x.shape[1], bits, generator=generator, dtype=torch.float64)
+    directions = _gaussian(x.shape[1], bits, seed)
     return LinearHash(x.mean(0), directions.to(x))
 
 
@@ -80,14 +79,18 @@ def itq(x: Tensor, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearH
     centred = x.double() - mean
     principal = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :bits]
     reduced = centred @ principal
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.randn(bits, bits, generator=generator, dtype=torch.float64).to(x.device)
-    rotation = torch.linalg.qr(start).Q
+    rotation = torch.linalg.qr(_gaussian(bits, bits, seed).to(x.device)).Q
     for _ in range(iterations):
         codes = torch.where(reduced @ rotation >= 0, 1.0, -1.0).double()
         left, _, right = torch.linalg.svd(codes.T @ reduced)
         rotation = right.T @ left.T
     return LinearHash(mean.to(x), (principal @ rotation).to(x))
+
+
+def _gaussian(rows: int, columns: int, seed: int) -> Tensor:
+    """Made on the CPU, so that a seed means the same on every device."""
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def _check_training_set(x: Tensor, bits: int) -> None:

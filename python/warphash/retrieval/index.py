@@ -52,7 +52,8 @@ class HammingIndex:
         self.bits = bits
         self.method = method
         self._device = None if device is None else torch.device(device)
-        self._buffer = torch.empty(0, self.code_bytes, dtype=torch.uint8, device=self._device)
+        # A device always stands beside a tensor made here: torch.set_default_device must not decide.
+        self._buffer = torch.empty(0, self.code_bytes, dtype=torch.uint8, device=self._device or "cpu")
         self._count = 0
         self._tables: multi_index.MultiIndexTables | None = None
 

@@ -60,8 +60,8 @@ class MultiIndexTables:
     def topk(self, queries: Tensor, codes: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """As hamming.topk(queries, codes, k) with k <= len(codes)."""
         budget = GIVE_UP_SHARE * self._scan_cost(queries, codes)
-        distances = torch.empty(queries.shape[0], k, dtype=torch.int32)
-        indices = torch.empty(queries.shape[0], k, dtype=torch.int64)
+        distances = queries.new_empty(queries.shape[0], k, dtype=torch.int32)
+        indices = queries.new_empty(queries.shape[0], k, dtype=torch.int64)
 
         def probe(begin: int, end: int) -> Tensor:
             distances[begin:end], indices[begin:end], finished = torch.ops.warphash.hamming_multi_index_topk(
@@ -99,7 +99,7 @@ class MultiIndexTables:
         if first == count:
             return left
         if 2 * left.numel() > first:
-            return torch.cat([left, torch.arange(first, count)])
+            return torch.cat([left, torch.arange(first, count, device=left.device)])
         return torch.cat([left, probe(first, count)])
 
 
@@ -109,12 +109,12 @@ def _merge_rows(
     """Rows ``left`` of scanned put in the place of those (empty) rows of probed."""
     lengths = probed[0].diff()
     lengths[left] = scanned[0].diff()
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    from_scan = torch.zeros(lengths.shape[0], dtype=torch.bool)
+    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    from_scan = lengths.new_zeros(lengths.shape[0], dtype=torch.bool)
     from_scan[left] = True
     here = from_scan.repeat_interleave(lengths)
-    distances = torch.empty(here.shape[0], dtype=torch.int32)
-    indices = torch.empty(here.shape[0], dtype=torch.int64)
+    distances = lengths.new_empty(here.shape[0], dtype=torch.int32)
+    indices = lengths.new_empty(here.shape[0])
     for place, part in ((here, scanned), (~here, probed)):
         distances[place] = part[1]
         indices[place] = part[2]

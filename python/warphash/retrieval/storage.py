@@ -133,7 +133,7 @@ class _Reader:
         return entries, fields
 
     def _read_array(self, dtype: torch.dtype, shape: list[int]) -> Tensor:
-        array = torch.empty(shape, dtype=dtype)
+        array = torch.empty(shape, dtype=dtype, device="cpu")
         data = _bytes_of(array)
         for begin in range(0, len(data), _CHUNK_BYTES):
             chunk = data[begin : begin + _CHUNK_BYTES]
