@@ -119,8 +119,8 @@ class Prober {
     for (int s = 0; s < index_.substrings; ++s) {
       if (s == substring_) continue;
       const Substring substring = substring_of(index_.bits, index_.substrings, s);
-      const int distance = __builtin_popcount(read_bits(code, index_.bytes, substring) ^
-                                              read_bits(query_, index_.bytes, substring));
+      const int distance =
+          __builtin_popcount(read_bits(code, index_.bytes, substring) ^ read_bits(query_, index_.bytes, substring));
       if (distance < level_ || (distance == level_ && s < substring_)) return false;
     }
     return true;
@@ -139,7 +139,8 @@ class Prober {
 double expected_cost(const MultiIndex& index, int s, int level) {
   const Substring substring = substring_of(index.bits, index.substrings, s);
   const double probes = binomial(substring.width, level);
-  return probes * (probe_cost + static_cast<double>(index.indexed) / static_cast<double>(uint64_t{1} << substring.width));
+  return probes *
+         (probe_cost + static_cast<double>(index.indexed) / static_cast<double>(uint64_t{1} << substring.width));
 }
 
 // The k best as a heap whose top is the worst.
@@ -225,7 +226,8 @@ bool multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, 
   return true;
 }
 
-bool multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget, std::vector<Hit>& hits) {
+bool multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget,
+                       std::vector<Hit>& hits) {
   hits.clear();
   radius = std::min(radius, index.bits);
   const int level = radius / index.substrings, last = radius % index.substrings;

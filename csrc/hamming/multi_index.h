@@ -48,7 +48,8 @@ using Hit = uint64_t;
 // hits: the k best in order, fewer if there are fewer codes.
 bool multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, double budget, std::vector<Hit>& hits);
 // hits: all codes within radius, in order.
-bool multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget, std::vector<Hit>& hits);
+bool multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget,
+                       std::vector<Hit>& hits);
 
 // Distances of the codes `ids` to a query; both as rows of `bytes` bytes.
 using GatherDistances = void (*)(const uint8_t* codes, int bytes, const uint8_t* query, const int32_t* ids, int count,

@@ -27,7 +27,8 @@ MultiIndex describe(const Tensor& codes, int64_t bits, int64_t substrings) {
   check_matrix(codes, ScalarType::Byte, "codes");
   STD_TORCH_CHECK(bits >= 1 && codes.size(1) == (bits + 7) / 8, "codes must be [N, ", (bits + 7) / 8, "]");
   STD_TORCH_CHECK(substrings >= 1 && substrings <= bits && (bits + substrings - 1) / substrings <= widest_substring,
-                  "substrings must be at most ", bits, ", and enough for none to be wider than ", widest_substring, " bits");
+                  "substrings must be at most ", bits, ", and enough for none to be wider than ", widest_substring,
+                  " bits");
   STD_TORCH_CHECK(codes.size(0) < (int64_t{1} << 31), "at most 2^31 - 1 codes fit a multi-index");
   MultiIndex index{};
   index.codes = codes.const_data_ptr<uint8_t>();
