@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The CPU kernels under AddressSanitizer and UBSan: a build and an environment of their own in build/asan.
+#   asan.sh PYTHON [pytest arguments]    PYTHON: of .venv, whose packages are used
+set -euo pipefail
+python=$1
+shift
+folder=$PWD/build/asan
+environment=$folder/venv
+reports=$folder/reports
+
+# An environment that sees .venv's packages through a path, so that the editable install's import hook, which stands in a
+# .pth file there, does not come before the sanitized build.
+if [ ! -x "$environment/bin/python" ]; then
+  "$python" -m venv --without-pip "$environment"
+fi
+site=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+"$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/packages.pth"
+
+WARPHASH_SANITIZE=address,undefined WARPHASH_CUDA=OFF "$python" -m pip --disable-pip-version-check install -q \
+  --no-build-isolation --no-deps --upgrade --target "$site" -C build-dir="$folder/cmake" .
+
+runtime=()
+for library in libasan.so libubsan.so libstdc++.so; do
+  runtime+=("$(readlink -f "$("${CXX:-g++}" -print-file-name=$library)")")
+done
+rm -rf "$reports"
+mkdir -p "$reports"
+
+paths=("$@")
+if [ ${#paths[@]} -eq 0 ]; then
+  paths=(tests/hamming tests/retrieval tests/amx_emulation)
+  [ -d tests/conformance ] && paths+=(tests/conformance -k "guard or kernels")
+fi
+run() {
+  # Without log_path pytest swallows the report. Python leaves much to the end of the process: no leak check. The CUDA
+  # driver, where there is one, maps what lies in the sanitizer's shadow gap.
+  env LD_PRELOAD="${runtime[*]}" ASAN_OPTIONS="detect_leaks=0:protect_shadow_gap=0:log_path=$reports/asan" \
+    UBSAN_OPTIONS="print_stacktrace=1:log_path=$reports/ubsan" WARPHASH_AMX_EMULATION=asan \
+    "$environment/bin/python" "$@"
+}
+
+run -c 'import warphash as wh; assert "address" in wh.build_info()["sanitizers"], "not the sanitized build"'
+status=0
+run -m pytest -q -p no:cacheprovider "${paths[@]}" || status=$?
+if compgen -G "$reports/*" >/dev/null; then
+  echo "== reports of the sanitizers" >&2
+  cat "$reports"/* >&2
+  exit 1
+fi
+exit $status
