@@ -180,21 +180,23 @@ inline void scan_distance_rows(const ScanCall& call, int query) {
   for (int code = 0; code < call.codes; code += group_codes) {
     __m512i counts[queries][code_vectors];
     count_bits<false, fixed_words, queries>(tile + static_cast<size_t>(code) * words, values, words, counts);
-    __mmask8 hit[queries];
+    __m512i least[queries];
+    __mmask8 hit = 0;
 #pragma GCC unroll 4
     for (int q = 0; q < queries; ++q) {
       // The upper halves are zero, so the cheaper 32-bit minimum serves.
-      __m512i least = _mm512_min_epu32(_mm512_min_epu32(counts[q][0], counts[q][1]), _mm512_min_epu32(counts[q][2], counts[q][3]));
-      hit[q] = _mm512_cmplt_epu64_mask(least, limit[q]);
+      least[q] = _mm512_min_epu32(_mm512_min_epu32(counts[q][0], counts[q][1]), _mm512_min_epu32(counts[q][2], counts[q][3]));
+      hit = _kor_mask8(hit, _mm512_cmplt_epu64_mask(least[q], limit[q]));
     }
+    if (__builtin_expect(hit == 0, 1)) continue;
 #pragma GCC unroll 4
-    for (int q = 0; q < queries; ++q)
-      if (__builtin_expect(hit[q], 0)) {
-        uint32_t passed = 0;
-        for (int i = 0; i < code_vectors; ++i)
-          passed |= static_cast<uint32_t>(_mm512_cmplt_epu64_mask(counts[q][i], limit[q])) << (lanes * i);
-        limit[q] = _mm512_set1_epi64(hand_over(call, query + q, code, counts[q], passed));
-      }
+    for (int q = 0; q < queries; ++q) {
+      if (_mm512_cmplt_epu64_mask(least[q], limit[q]) == 0) continue;
+      uint32_t passed = 0;
+      for (int i = 0; i < code_vectors; ++i)
+        passed |= static_cast<uint32_t>(_mm512_cmplt_epu64_mask(counts[q][i], limit[q])) << (lanes * i);
+      limit[q] = _mm512_set1_epi64(hand_over(call, query + q, code, counts[q], passed));
+    }
   }
 }
 

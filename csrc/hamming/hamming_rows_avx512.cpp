@@ -3,7 +3,7 @@
 //
 // Bound: reading the rows, 10 to 30 GB/s a core from DRAM; a code of 32 bytes may take 4 cycles. So rows are not laid out
 // anew: whole vectors are compared with the repeated query, and sums of one code are brought together by a tree of
-// unpacks and lane shuffles that serves 8 codes at once. The rows are prefetched 4 KiB ahead, past a page's end too, where
+// unpacks and lane shuffles that serves 8 codes at once. The rows are prefetched 8 KiB ahead, past a page's end too, where
 // the hardware prefetcher stops.
 #include <immintrin.h>
 
@@ -15,7 +15,7 @@
 namespace warphash::hamming {
 namespace {
 
-constexpr int lanes = 8, vectors = group_codes / lanes, prefetch_distance = 4096;
+constexpr int lanes = 8, vectors = group_codes / lanes, prefetch_distance = 8192;
 
 inline __m512i bits(__m512i query, __m512i rows) { return _mm512_popcnt_epi64(_mm512_xor_si512(query, rows)); }
 // Sums neighbouring 64-bit lanes, neighbouring 128-bit lanes.
@@ -49,6 +49,24 @@ struct Rows32 {  // 2 codes a vector
     __m512i low = pair_sums(bits(query, _mm512_loadu_si512(rows)), bits(query, _mm512_loadu_si512(rows + 64)));
     __m512i high = pair_sums(bits(query, _mm512_loadu_si512(rows + 128)), bits(query, _mm512_loadu_si512(rows + 192)));
     return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 1, 3, 4, 6, 5, 7), quarter_sums(low, high));
+  }
+};
+
+struct RowsBlocks {  // a code takes whole vectors
+  const uint64_t* query;
+  int bytes;
+  __m512i one(const uint8_t* row) const {
+    __m512i sum = bits(_mm512_loadu_si512(query), _mm512_loadu_si512(row));
+    for (int at = 64; at < bytes; at += 64)
+      sum = _mm512_add_epi64(sum, bits(_mm512_loadu_si512(query + at / 8), _mm512_loadu_si512(row + at)));
+    return sum;
+  }
+  __m512i distances(const uint8_t* rows) const {
+    __m512i pairs[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+      pairs[i] = pair_sums(one(rows + static_cast<size_t>(2 * i) * bytes), one(rows + static_cast<size_t>(2 * i + 1) * bytes));
+    return quarter_sums(quarter_sums(pairs[0], pairs[1]), quarter_sums(pairs[2], pairs[3]));
   }
 };
 
@@ -125,7 +143,9 @@ void scan_rows_avx512(const uint8_t* rows, int64_t count, int bytes, int64_t fir
     case 8: return scan(Rows8(query), any, rows, count, first, query_number, limit, sink);
     case 16: return scan(Rows16(query), any, rows, count, first, query_number, limit, sink);
     case 32: return scan(Rows32(query), any, rows, count, first, query_number, limit, sink);
-    default: return scan(any, any, rows, count, first, query_number, limit, sink);
+    default:
+      if (bytes % 64 == 0) return scan(RowsBlocks{query, bytes}, any, rows, count, first, query_number, limit, sink);
+      return scan(any, any, rows, count, first, query_number, limit, sink);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <queue>
 #include <stdexcept>
 #include <string>
@@ -19,6 +20,9 @@
 
 namespace warphash::hamming {
 namespace {
+
+constexpr int64_t sample_step = 32;   // one tile in so many
+constexpr int64_t sampled_from = 256;  // the smallest k for which a sample pays in the worst order and costs little else
 
 // The queries of one block as the kernels want them.
 struct Prepared {
@@ -86,12 +90,28 @@ class PartScan {
     }
     const int tile_codes = family_.layout->tile_codes(words_);
     make_tile();
-    for (int64_t at = 0; at < end_ - begin_; at += tile_codes)
-      scan_tile(rows + at * problem_.bytes, static_cast<int>(std::min<int64_t>(tile_codes, end_ - begin_ - at)), at, prepared,
-                queries, selection);
+    for (int64_t at = 0; at < end_ - begin_; at += tile_codes) scan_tile_at(at, prepared, queries, selection);
+  }
+
+  // Scans one tile in sample_step, in an order unlike that of the codes, and says how many codes that were.
+  int64_t run_sample(const Prepared& prepared, int queries, Selection& selection) {
+    const int tile_codes = family_.layout->tile_codes(words_);
+    const int64_t tiles = (end_ - begin_) / tile_codes / sample_step;
+    int64_t step = std::max<int64_t>(1, tiles * 618 / 1000);
+    while (std::gcd(step, tiles) > 1) ++step;
+    make_tile();
+    for (int64_t i = 0, tile = 0; i < tiles; ++i, tile = (tile + step) % tiles)
+      scan_tile_at(((tile + 1) * sample_step - 1) * tile_codes, prepared, queries, selection);
+    return tiles * tile_codes;
   }
 
  private:
+  void scan_tile_at(int64_t at, const Prepared& prepared, int queries, Selection& selection) {
+    scan_tile(problem_.database + (begin_ + at) * problem_.bytes,
+              static_cast<int>(std::min<int64_t>(family_.layout->tile_codes(words_), end_ - begin_ - at)), at, prepared,
+              queries, selection);
+  }
+
   void make_tile() {
     tile_ = AlignedBuffer(family_.layout->tile_bytes(words_));
     sizes_ = AlignedBuffer(static_cast<size_t>(family_.layout->tile_codes(words_)) * sizeof(uint32_t));
@@ -133,12 +153,26 @@ class PartScan {
   AlignedBuffer tile_, sizes_;
 };
 
+// A database sorted by falling distance would have every code inserted. The k-th key of a sample bounds the k-th of all,
+// so that only about k * sample_step codes can be; in random order the sample's insertions are saved later.
+void bound_by_sample(PartScan& scan, const Prepared& prepared, int queries, int64_t k, Selection& sample, Selection& selection) {
+  if (scan.run_sample(prepared, queries, sample) < k) return;
+  std::vector<uint64_t> entries;
+  for (int query = 0; query < queries; ++query) {
+    sample.finish(query, entries);
+    if (static_cast<int64_t>(entries.size()) >= k)
+      selection.bound(query, static_cast<uint32_t>(std::min<uint64_t>((entries[k - 1] >> 32) + 1, no_limit)));
+  }
+}
+
 using MakeSelection = std::function<std::unique_ptr<Selection>(int queries)>;
 // entries [part][query] of one block
 using Lists = std::vector<std::vector<std::vector<uint64_t>>>;
 
 // Runs all tasks; merge(block, lists) is called once a block, when its last part is done.
-void search(const Choice& choice, Metric metric, const Problem& problem, const Plan& plan, const MakeSelection& make,
+// sampled_k: the k of a selection that is to be bounded by a sample first, else 0.
+void search(const Choice& choice, Metric metric, const Problem& problem, const Plan& plan, int64_t sampled_k,
+            const MakeSelection& make,
             const std::function<void(int64_t first, int count, const Lists&)>& merge) {
   std::vector<Lists> lists(plan.blocks, Lists(plan.parts));
   std::vector<std::atomic<int64_t>> open(plan.blocks);
@@ -148,12 +182,20 @@ void search(const Choice& choice, Metric metric, const Problem& problem, const P
     const int queries = static_cast<int>(std::min(plan.block, problem.query_count - first));
     const int64_t begin = plan.part_begin(part), end = plan.part_begin(part + 1);
     const Family family = family_for(choice, metric, queries, word_count(problem.bytes));
-    std::unique_ptr<Selection> selection = make(queries);
-    if (problem.mask_per_query) {
-      selection->admission.rows = problem.mask + first * problem.database_count + begin;
-      selection->admission.row_stride = problem.database_count;
-    }
-    PartScan(family, problem, begin, end).run(prepare(family, metric, problem, first, queries), queries, *selection);
+    auto make_selection = [&] {
+      std::unique_ptr<Selection> made = make(queries);
+      if (!problem.mask_per_query) return made;
+      made->admission.rows = problem.mask + first * problem.database_count + begin;
+      made->admission.row_stride = problem.database_count;
+      return made;
+    };
+    std::unique_ptr<Selection> selection = make_selection();
+    const Prepared prepared = prepare(family, metric, problem, first, queries);
+    PartScan scan(family, problem, begin, end);
+    const bool thinned = problem.mask != nullptr && !problem.mask_per_query;
+    if (sampled_k > 0 && !thinned && end - begin >= 2 * sample_step * sampled_k)
+      bound_by_sample(scan, prepared, queries, sampled_k, *make_selection(), *selection);
+    scan.run(prepared, queries, *selection);
     lists[block][part].resize(queries);
     for (int query = 0; query < queries; ++query) selection->finish(query, lists[block][part][query]);
     selection.reset();
@@ -208,7 +250,7 @@ void topk(const Choice& choice, Metric metric, const Problem& problem, int64_t k
     return std::make_unique<BufferedSelection>(queries, k);
   };
   Plan plan = make_plan(problem, metric, k);
-  search(choice, metric, problem, plan, make, [&](int64_t first, int count, const Lists& lists) {
+  search(choice, metric, problem, plan, k >= sampled_from ? k : 0, make, [&](int64_t first, int count, const Lists& lists) {
     std::vector<Hit> hits;
     for (int query = 0; query < count; ++query) {
       merge_row(lists, plan, query, k, hits);
@@ -223,7 +265,7 @@ void range_search(const Choice& choice, const Problem& problem, uint32_t radius,
   uint32_t limit = std::min<uint32_t>(radius, static_cast<uint32_t>(8 * problem.bytes)) + 1;
   Plan plan = make_plan(problem, Metric::distance, 0);
   auto make = [&](int queries) { return std::make_unique<RangeSelection>(queries, limit); };
-  search(choice, Metric::distance, problem, plan, make, [&](int64_t first, int count, const Lists& lists) {
+  search(choice, Metric::distance, problem, plan, 0, make, [&](int64_t first, int count, const Lists& lists) {
     for (int query = 0; query < count; ++query) merge_row(lists, plan, query, problem.database_count, hits[first + query]);
   });
 }

@@ -38,13 +38,17 @@ class Selection {
   Admission admission;
   std::vector<uint32_t> limits;  // [queries]
 
-  explicit Selection(int queries, uint32_t limit) : limits(queries, limit) {}
+  explicit Selection(int queries, uint32_t limit) : limits(queries, limit), bounds_(queries, limit) {}
   virtual ~Selection() = default;
   virtual Sink sink() = 0;
+  // Before the scan: no entry of this query at or above `bound` can be among the results.
+  void bound(int query, uint32_t bound) { limits[query] = bounds_[query] = bound; }
   // The entries of a query, sorted.
   virtual void finish(int query, std::vector<uint64_t>& entries) = 0;
 
  protected:
+  // The limit as long as fewer than k entries are known.
+  uint32_t bound_of(int query) const { return bounds_[query]; }
   template <class Kind>
   static uint32_t offer(void* state, int query, int64_t first, const uint32_t* keys, uint32_t passed) {
     Kind& self = *static_cast<Kind*>(state);
@@ -56,6 +60,9 @@ class Selection {
     return self.limits[query] = limit;
   }
   static uint64_t entry(uint32_t key, uint32_t index) { return static_cast<uint64_t>(key) << 32 | index; }
+
+ private:
+  std::vector<uint32_t> bounds_;
 };
 
 // Small k: a sorted list. Indices arrive in ascending order, so a new entry goes behind those of its key.
@@ -68,7 +75,7 @@ class SortedSelection final : public Selection {
     int64_t place = counts_[query] < k_ ? counts_[query]++ : k_ - 1;
     for (; place > 0 && list[place - 1] >> 32 > key; --place) list[place] = list[place - 1];
     list[place] = entry(key, index);
-    return counts_[query] < k_ ? no_limit : static_cast<uint32_t>(list[k_ - 1] >> 32);
+    return counts_[query] < k_ ? bound_of(query) : static_cast<uint32_t>(list[k_ - 1] >> 32);
   }
   void finish(int query, std::vector<uint64_t>& entries) override {
     entries.assign(entries_.begin() + query * k_, entries_.begin() + query * k_ + counts_[query]);
@@ -85,16 +92,21 @@ class SortedSelection final : public Selection {
 class CountingSelection final : public Selection {
  public:
   CountingSelection(int queries, int64_t k, uint32_t keys)
-      : Selection(queries, no_limit), k_(k), keys_(keys), counts_(static_cast<size_t>(queries) * keys), rows_(queries) {}
+      : Selection(queries, no_limit), k_(k), keys_(keys), counts_(static_cast<size_t>(queries) * keys), rows_(queries),
+        entries_(new uint64_t[static_cast<size_t>(queries) * 2 * k]) {}
   Sink sink() override { return {offer<CountingSelection>, this}; }
   uint32_t insert(int query, uint32_t key, uint32_t index) {
     Row& row = rows_[query];
     uint32_t* counts = counts_.data() + static_cast<size_t>(query) * keys_;
-    if (static_cast<int64_t>(row.entries.size()) >= 2 * k_) sweep(row);
-    row.entries.push_back(entry(key, index));
+    if (row.size == 2 * k_) sweep(query);
+    entries_[static_cast<size_t>(query) * 2 * k_ + row.size++] = entry(key, index);
     ++counts[key];
-    row.greatest = std::max(row.greatest, key);
-    if (++row.within < k_) return no_limit;
+    if (row.within < k_) {
+      row.greatest = std::max(row.greatest, key);
+      if (++row.within < k_) return bound_of(query);
+    } else {
+      ++row.within;
+    }
     while (row.within - counts[row.greatest] >= k_) {
       row.within -= counts[row.greatest];
       do --row.greatest;
@@ -103,33 +115,43 @@ class CountingSelection final : public Selection {
     return row.greatest;
   }
   void finish(int query, std::vector<uint64_t>& entries) override {
-    Row& row = rows_[query];
-    sweep(row);
+    sweep(query);
+    const uint64_t* from = entries_.get() + static_cast<size_t>(query) * 2 * k_;
+    const int64_t size = rows_[query].size;
     std::vector<uint32_t> places(keys_ + 1, 0);
-    for (uint64_t e : row.entries) ++places[(e >> 32) + 1];
+    for (int64_t i = 0; i < size; ++i) ++places[(from[i] >> 32) + 1];
     for (uint32_t key = 0; key < keys_; ++key) places[key + 1] += places[key];
-    entries.resize(row.entries.size());
-    for (uint64_t e : row.entries) entries[places[e >> 32]++] = e;
-    row.entries = {};
+    entries.resize(size);
+    for (int64_t i = 0; i < size; ++i) entries[places[from[i] >> 32]++] = from[i];
   }
 
  private:
   struct Row {
-    std::vector<uint64_t> entries;  // in ascending order of index
-    uint32_t greatest = 0;          // the k-th key, once there are k
-    int64_t within = 0;             // entries ever taken with keys up to it
+    int64_t size = 0;       // entries held, in ascending order of index
+    int64_t within = 0;     // entries ever taken with keys up to the k-th one
+    uint32_t greatest = 0;  // the k-th key, once there are k
   };
-  void sweep(Row& row) {
+  void sweep(int query) {
+    Row& row = rows_[query];
     if (row.within < k_) return;
-    int64_t equal_left = k_;
-    for (uint64_t e : row.entries) equal_left -= e >> 32 < row.greatest;
-    auto dropped = [&](uint64_t e) { return e >> 32 > row.greatest || (e >> 32 == row.greatest && equal_left-- <= 0); };
-    row.entries.erase(std::remove_if(row.entries.begin(), row.entries.end(), dropped), row.entries.end());
+    uint64_t* entries = entries_.get() + static_cast<size_t>(query) * 2 * k_;
+    int64_t ties = k_, kept = 0;
+    for (int64_t i = 0; i < row.size; ++i) ties -= entries[i] >> 32 < row.greatest;
+    // Without a branch: which entries stay cannot be predicted.
+    for (int64_t i = 0; i < row.size; ++i) {
+      const uint64_t e = entries[i];
+      const bool tie = e >> 32 == row.greatest;
+      entries[kept] = e;
+      kept += static_cast<int64_t>(e >> 32 < row.greatest) | static_cast<int64_t>(tie & (ties > 0));
+      ties -= tie;
+    }
+    row.size = kept;
   }
   int64_t k_;
   uint32_t keys_;
   std::vector<uint32_t> counts_;
   std::vector<Row> rows_;
+  std::unique_ptr<uint64_t[]> entries_;
 };
 
 // Large k over any keys: twice k entries, halved by selection when full.
