@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host side: how a workspace is carved up, and how work is cut into batches of queries and splits of the database.
+#pragma once
+
+#include "hamming/keys.cuh"
+
+namespace warphash::hamming {
+
+// Hands out consecutive pieces, each aligned to 256 bytes. Over a null base it only adds sizes up.
+class Arena {
+ public:
+  explicit Arena(void* base) : base_(static_cast<char*>(base)) {}
+  template <class T>
+  T* take(int64_t count) {
+    char* piece = base_ + used_;
+    used_ += (static_cast<size_t>(count) * sizeof(T) + 255) / 256 * 256;
+    return base_ == nullptr ? nullptr : reinterpret_cast<T*>(piece);
+  }
+  size_t used() const { return used_; }
+
+ private:
+  char* base_;
+  size_t used_ = 0;
+};
+
+inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+
+// Queries of a batch: at most `most`, and so many that their prepared form stays under 128 MiB; but a whole tile at least.
+inline int64_t batch_of(Metric metric, const Problem& problem, int64_t most) {
+  const int64_t padding = query_padding(metric, problem.bytes);
+  const int64_t each = static_cast<int64_t>(prepared_bytes(metric, padding, problem.bytes)) / padding + 1;
+  const int64_t batch = clamp((int64_t{128} << 20) / each / padding * padding, padding, most);
+  return batch < problem.query_count ? batch : problem.query_count;
+}
+
+// Into how many parts of at least `least` codes the database is cut, so that there are `wanted` parts in all the tiles of
+// queries together. No part has 2^31 codes.
+struct Splits {
+  int count;
+  int64_t codes;
+};
+inline Splits split_database(int64_t database_count, int64_t tiles, int64_t wanted, int64_t least) {
+  const int64_t most = ceil_divide(database_count, least), needed = (database_count >> 30) + 1;
+  int64_t count = clamp(ceil_divide(wanted, tiles < 1 ? 1 : tiles), 1, most < 1 ? 1 : most);
+  if (count < needed) count = needed;
+  const int64_t codes = clamp(ceil_divide(database_count, count), 1, int64_t{1} << 31);
+  return {static_cast<int>(clamp(ceil_divide(database_count, codes), 1, count)), codes};
+}
+
+}  // namespace warphash::hamming
