@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every check with a parameter ``case`` runs over all operators; with ``sample`` too, over all of their samples."""
+
+from __future__ import annotations
+
+import pytest
+
+from .op_case import all_cases
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Spreads checks over operators and samples."""
+    cases = all_cases()
+    if "differentiable" in metafunc.fixturenames:
+        chosen = [case for case in cases if case.differentiable]
+        metafunc.parametrize("differentiable", chosen, ids=[case.op for case in chosen])
+    if "sample" in metafunc.fixturenames:
+        pairs = [(case, sample) for case in cases for sample in case.samples]
+        names = [f"{case.op}-{sample.name}" for case, sample in pairs]
+        metafunc.parametrize(("case", "sample"), pairs, ids=names)
+    elif "bad" in metafunc.fixturenames:
+        calls = [(case, bad) for case in cases for bad in case.bad_calls]
+        metafunc.parametrize(("case", "bad"), calls, ids=[f"{case.op}-{bad.name}" for case, bad in calls])
+    elif "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", cases, ids=[case.op for case in cases])
