@@ -18,6 +18,13 @@ def device_served(name: str, x: torch.Tensor) -> None:
         raise ValueError(f"{name} must be on the CPU or on a CUDA device, got {x.device}")
 
 
+def dense(name: str, x: torch.Tensor) -> torch.Tensor:
+    """``x``, if its elements lie in memory by strides: sparse, nested and other layouts are refused."""
+    if x.layout != torch.strided or x.is_nested:
+        raise TypeError(f"{name} must be a dense tensor, got layout {'nested' if x.is_nested else x.layout}")
+    return x
+
+
 def same_device(first_name: str, first: torch.Tensor, name: str, x: torch.Tensor) -> None:
     """Refuses tensors of two devices."""
     if first.device != x.device:
@@ -36,8 +43,17 @@ def count(name: str, value: Any, lowest: int = 0) -> int:
     return value  # type: ignore[no-any-return]
 
 
+def result_count(name: str, value: Any, rows: int) -> int:
+    """A count >= 0 of results for each of ``rows`` rows, whose 8-byte indices an address space can hold."""
+    value = count(name, value)
+    # Under torch.compile a bound would become a guard; the largest of counts shows at run time anyway.
+    if isinstance(value, int) and isinstance(rows, int) and value > (most := 2**60 // max(rows, 1)):
+        raise ValueError(f"{name} must be at most {most} for {rows} rows, got {value}")
+    return value
+
+
 def data_is_checked(validate: bool) -> bool:
-    """Whether checks that read data are wanted and possible: in eager calls alone."""
-    if not validate or torch.compiler.is_compiling():
+    """Whether checks that read data are wanted and possible: in eager calls alone, outside of torch.func."""
+    if not validate or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
     return not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())

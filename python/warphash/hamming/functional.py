@@ -27,7 +27,7 @@ _WIDEST = 1 << 27  # bytes: distances must fit int32
 
 
 def _codes(x: Any, name: str) -> torch.Tensor:
-    codes = as_tensor(x, name)
+    codes = _checks.dense(name, as_tensor(x, name))
     if codes.dtype != torch.uint8:
         raise TypeError(f"{name} must be packed codes of dtype uint8, got {codes.dtype}")
     if codes.dim() != 2:
@@ -49,7 +49,7 @@ def _pair(queries: Any, database: Any, names: tuple[str, str] = ("queries", "dat
 def _mask(mask: Any, queries: torch.Tensor, database: torch.Tensor) -> torch.Tensor | None:
     if mask is None:
         return None
-    allowed = as_tensor(mask, "mask")
+    allowed = _checks.dense("mask", as_tensor(mask, "mask"))
     if allowed.dtype != torch.bool:
         raise TypeError(f"mask must be bool, got {allowed.dtype}")
     shapes = [(database.shape[0],), (queries.shape[0], database.shape[0])]
@@ -57,6 +57,23 @@ def _mask(mask: Any, queries: torch.Tensor, database: torch.Tensor) -> torch.Ten
         raise ValueError(f"mask must be [N] or [Q, N], here {shapes[0]} or {shapes[1]}, got {tuple(allowed.shape)}")
     _checks.same_device("database", database, "mask", allowed)
     return allowed
+
+
+def _threshold(threshold: Any, dtype: torch.dtype) -> float:
+    """A threshold as the float64 that the operator takes."""
+    try:
+        if isinstance(threshold, bool | str):
+            raise TypeError
+        value = float(threshold)
+    except (TypeError, ValueError, RuntimeError):  # also tensors of several elements
+        raise TypeError(f"threshold must be a real number, got {type(threshold).__name__}") from None
+    except OverflowError:
+        raise ValueError("threshold must be within the range of float64") from None
+    if math.isnan(value):
+        raise ValueError("threshold must not be NaN")
+    if isinstance(threshold, int) and not dtype.is_floating_point and value != threshold:
+        raise ValueError(f"threshold must be exact in float64 for an integer x, got {threshold}")
+    return value
 
 
 def pack(x: Any, threshold: float = 0.0) -> Any:
@@ -75,22 +92,18 @@ def pack(x: Any, threshold: float = 0.0) -> Any:
 
     Raises:
         TypeError: ``x`` is complex or quantised, ``threshold`` no real number.
-        ValueError: ``x`` is 0-dimensional, ``threshold`` is NaN.
+        ValueError: ``x`` is 0-dimensional, ``threshold`` is NaN, or an int beside an integer ``x`` that float64 rounds.
 
     Complexity: one pass over ``x``; no workspace.
     """
-    values = as_tensor(x, "x")
+    values = _checks.dense("x", as_tensor(x, "x")).detach()  # bits are constants under every derivative
+    threshold = _threshold(threshold, values.dtype)
     if values.dtype.is_floating_point and values.dtype not in _PACKABLE:
         values, threshold = values.float(), float(torch.tensor(threshold).to(values.dtype))  # 8-bit floats: exact
     if values.dtype not in _PACKABLE:
         raise TypeError(f"x must have a real dtype or bool, got {values.dtype}")
     if values.dim() == 0:
         raise ValueError("x must be [..., bits], got a 0-dimensional tensor")
-    if isinstance(threshold, bool | str) or not hasattr(threshold, "__float__"):
-        raise TypeError(f"threshold must be a real number, got {type(threshold).__name__}")
-    threshold = float(threshold)
-    if math.isnan(threshold):
-        raise ValueError("threshold must not be NaN")
     if values.dtype == torch.bool and not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must be in [0, 1] for a bool x, got {threshold}")
     _checks.device_served("x", values)
@@ -113,7 +126,7 @@ def unpack(codes: Any, bits: int) -> Any:
 
     Complexity: one pass; no workspace.
     """
-    packed = as_tensor(codes, "codes")
+    packed = _checks.dense("codes", as_tensor(codes, "codes"))
     if packed.dtype != torch.uint8:
         raise TypeError(f"codes must be uint8, got {packed.dtype}")
     if packed.dim() == 0:
@@ -164,7 +177,8 @@ def topk(queries: Any, database: Any, k: int, *, mask: Any = None) -> tuple[Any,
     for each query in work (at most 64 MiB a thread). Equal results for any number of threads and instruction set.
     """
     q, d = _pair(queries, database)
-    distances, indices = torch.ops.warphash.hamming_topk(q, d, _checks.count("k", k), _mask(mask, q, d))
+    k = _checks.result_count("k", k, q.shape[0])
+    distances, indices = torch.ops.warphash.hamming_topk(q, d, k, _mask(mask, q, d))
     return like(queries, distances), like(queries, indices)
 
 
@@ -238,7 +252,7 @@ def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = Tru
 
     Complexity: O(Q N bits / 4); workspace 128 bits bytes a query in work, and 16 k.
     """
-    q, d = as_tensor(queries, "queries"), _codes(database, "database")
+    q, d = _checks.dense("queries", as_tensor(queries, "queries")), _codes(database, "database")
     if not q.dtype.is_floating_point:
         raise TypeError(f"queries must be floating point, got {q.dtype}")
     if q.dim() != 2:
@@ -247,7 +261,7 @@ def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = Tru
     bits, bytes_ = q.shape[1], d.shape[1]
     if (bits + 7) // 8 != bytes_:
         raise ValueError(f"database must have codes of {(bits + 7) // 8} bytes for {bits} bits, got {bytes_}")
-    k = _checks.count("k", k)
+    k = _checks.result_count("k", k, q.shape[0])
     if _checks.data_is_checked(validate) and q.device.type != "meta" and not bool(torch.isfinite(q).all()):
         raise ValueError("queries must be finite, got NaN or infinity")
     wide = torch.nn.functional.pad(q.float(), (0, 8 * bytes_ - bits))
@@ -276,5 +290,6 @@ def jaccard_topk(queries: Any, database: Any, k: int, *, mask: Any = None) -> tu
     Complexity: O(Q N bytes); workspace as for :func:`topk`.
     """
     q, d = _pair(queries, database)
-    similarities, indices = torch.ops.warphash.hamming_jaccard_topk(q, d, _checks.count("k", k), _mask(mask, q, d))
+    k = _checks.result_count("k", k, q.shape[0])
+    similarities, indices = torch.ops.warphash.hamming_jaccard_topk(q, d, k, _mask(mask, q, d))
     return like(queries, similarities), like(queries, indices)
