@@ -46,29 +46,29 @@ size_t tile_size(int words) { return static_cast<size_t>(tile_codes(words)) / gr
 
 inline __m512i numbers() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
 
-inline uint64_t word_of(const uint8_t* from, __mmask16 present) {
-  return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_maskz_loadu_epi8(present, from)));
-}
-
 void arrange(const uint8_t* codes, int count, int bytes, void* tile) {
-  const int words = (bytes + 7) / 8, padded = (count + group_codes - 1) / group_codes * group_codes;
-  const __mmask16 last_word = static_cast<__mmask16>((1u << (bytes - 8 * (words - 1))) - 1);
+  const int words = (bytes + 7) / 8, whole = bytes / 8;
+  const __mmask16 rest = static_cast<__mmask16>((1u << bytes % 8) - 1);
   const __m512i ones = _mm512_set1_epi8(1);
-  uint8_t* out = static_cast<uint8_t*>(tile);
-  for (int code = 0; code < padded; ++code) {
-    uint8_t* row =
-        out + static_cast<size_t>(code / group_codes) * words * word_bytes + code % group_codes * tile_row_bytes;
-    if (code >= count) {
-      for (int word = 0; word < words; ++word)
-        _mm512_store_si512(row + static_cast<size_t>(word) * word_bytes, _mm512_setzero_si512());
-      continue;
+  uint8_t* set = static_cast<uint8_t*>(tile);
+  for (int code = 0; code < count; code += group_codes, set += static_cast<size_t>(words) * word_bytes)
+    for (int place = 0; place < group_codes; ++place) {
+      uint8_t* row = set + place * tile_row_bytes;
+      if (code + place >= count) {
+        for (int word = 0; word < words; ++word, row += word_bytes) _mm512_store_si512(row, _mm512_setzero_si512());
+        continue;
+      }
+      const uint8_t* from = codes + static_cast<size_t>(code + place) * bytes;
+      for (int word = 0; word < whole; ++word, row += word_bytes, from += 8) {
+        uint64_t bits;
+        std::memcpy(&bits, from, sizeof bits);
+        _mm512_store_si512(row, _mm512_maskz_mov_epi8(bits, ones));
+      }
+      if (rest != 0) {
+        const int64_t bits = _mm_cvtsi128_si64(_mm_maskz_loadu_epi8(rest, from));
+        _mm512_store_si512(row, _mm512_maskz_mov_epi8(static_cast<uint64_t>(bits), ones));
+      }
     }
-    const uint8_t* from = codes + static_cast<size_t>(code) * bytes;
-    for (int word = 0; word < words; ++word) {
-      const uint64_t bits = word_of(from + 8 * word, word + 1 < words ? 0xff : last_word);
-      _mm512_store_si512(row + static_cast<size_t>(word) * word_bytes, _mm512_maskz_mov_epi8(bits, ones));
-    }
-  }
 }
 
 // Prepared queries: the sets, then |q| of each query as int32.
@@ -268,14 +268,10 @@ void scan_words(const ScanCall& call) {
 
 void scan_distance(const ScanCall& call) {
   switch (call.words) {
-    case 1:
-      return scan_words<1>(call);
-    case 2:
-      return scan_words<2>(call);
-    case 4:
-      return scan_words<4>(call);
-    default:
-      return scan_words<0>(call);
+    case 1: return scan_words<1>(call);
+    case 2: return scan_words<2>(call);
+    case 4: return scan_words<4>(call);
+    default: return scan_words<0>(call);
   }
 }
 

@@ -199,9 +199,7 @@ ENTRY void amx_misuse(int misuse) {
   amx::TileConfiguration configuration = amx::full_tiles();
   const Layout& layout = kernels_amx().bytes;
   switch (misuse) {
-    case 0:
-      amx::load_tile<0>(memory);
-      break;
+    case 0: amx::load_tile<0>(memory); break;
     case 1:
       layout.begin();
       layout.end();
