@@ -184,7 +184,8 @@ def _compare_need(pairs: float, bits: int) -> Need:
     words = pairs * bits / 64
     by_words = ("popcount_portable", "popcount_avx2", "distance_word", "distance_avx512")
     products = ("int8_amx", "cuda_int8")
-    return Need(dict.fromkeys(by_words, words) | dict.fromkeys(products, pairs * bits) | {"cuda_popcount": 2 * words})
+    amounts = dict.fromkeys(by_words, words) | dict.fromkeys(products, pairs * bits) | {"cuda_popcount": 2 * words}
+    return Need(amounts, told={"popcount_avx512": words})
 
 
 def _read_need(size: float) -> Need:
@@ -243,27 +244,31 @@ def _search_workload(
 
 
 def _topk_targets(queries: int, bits: int, k: int) -> tuple[Target, ...]:
-    """Against FAISS with k = 10 at N = 1M; on the GPU as the arithmetic of its units suggests."""
+    """Against FAISS with k = 10 at N = 1M; on the GPU as the arithmetic of its units suggests.
+
+    The share of vpopcntq is asked of that instruction alone, although each word also needs an exclusive or and an
+    addition: where they share its ports, the limit in the table (distance_avx512) is lower and the target out of reach.
+    """
     if k != 10:
         return ()
     if queries >= 1000:
         return (
-            Faster("FAISS IndexBinaryFlat", 9, isa="amx"),
-            Faster("FAISS IndexBinaryFlat", 6 if bits == 64 else 4, isa="avx512"),
-            Faster("FAISS IndexBinaryFlat", 1.8, isa="avx2"),
-            Faster("FAISS IndexBinaryFlat", 4, ours="warphash (avx512)"),
-            Faster("FAISS IndexBinaryFlat", 1.8, ours="warphash (avx2)"),
+            Faster("FAISS", 9, isa="amx"),
+            Faster("FAISS", 6 if bits == 64 else 4, isa="avx512"),
+            Faster("FAISS", 1.8, isa="avx2"),
+            Faster("FAISS", 4, ours="warphash (avx512)"),
+            Faster("FAISS", 1.8, ours="warphash (avx2)"),
             OfLimit(0.7, isa="avx512", limit="popcount_avx512"),
             OfLimit(0.7, isa="amx", limit="int8_amx"),
-            Faster("USearch exact", 100),
-            Faster("FAISS GpuIndexBinaryFlat", 10, device="cuda"),
+            Faster("USearch", 100),
+            Faster("FAISS GPU", 10, device="cuda"),
         )
     if queries >= 32:
-        return (Faster("FAISS IndexBinaryFlat", 4, isa="avx512"), Faster("FAISS IndexBinaryFlat", 4, isa="amx"))
+        return (Faster("FAISS", 4, isa="avx512"), Faster("FAISS", 4, isa="amx"))
     return (
-        Faster("FAISS IndexBinaryFlat", 1.5),
+        Faster("FAISS", 1.5),
         OfLimit(0.8),
-        Faster("FAISS GpuIndexBinaryFlat", 30, device="cuda"),
+        Faster("FAISS GPU", 30, device="cuda"),
         OfLimit(0.85, device="cuda"),
     )
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,12 +11,22 @@ import numpy as np
 import torch
 
 from bench.hamming_inputs import Search
-from bench.hamming_peers import Sample, numkong_pairs, sample, swar_count, usearch_exact
+from bench.hamming_peers import (
+    PIECE,
+    Sample,
+    numkong_pairs,
+    numpy_distances,
+    sample,
+    swar_count,
+    swar_distances,
+    torch_pieces,
+    usearch_exact,
+)
 from bench.harness.workload import FULL, NAMED, Contestant, Prepared, Settings
 
 
 def _sampled(part: Sample, call: Callable[[], Any], answer: Callable[[Any], Any] | None, note: str = "") -> Prepared:
-    return Prepared(call, answer, part.inputs, part.share, ", ".join(text for text in (note, part.note) if text))
+    return Prepared(call, answer, part.inputs, part.share, note)
 
 
 def _torch_speed(settings: Settings, cpu_rate: float) -> float:
@@ -30,8 +40,19 @@ def as_arrays(result: Any) -> tuple[np.ndarray, ...]:
     return tuple(one.cpu().numpy() if isinstance(one, torch.Tensor) else np.asarray(one) for one in many)
 
 
-def _int64(search: Search) -> tuple[torch.Tensor, torch.Tensor]:
-    return search.queries.view(torch.int64), search.database.view(torch.int64)
+def _numpy_rows(search: Search) -> Iterator[np.ndarray]:
+    """Distances int32 [N] of each query in turn, in one buffer."""
+    queries, database = search.words()
+    row = np.empty(len(database), np.int32)
+    for query in queries:
+        numpy_distances(query, database, row)
+        yield row
+
+
+def _torch_rows(queries: torch.Tensor, pieces: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Distances int64 [N] of each query in turn."""
+    for query in queries:
+        yield torch.cat([swar_distances(query, piece) for piece in pieces])
 
 
 # ---- range search: (offsets, distances, indices) ---------------------------------------------------------
@@ -50,40 +71,43 @@ def faiss_range(search: Search, settings: Settings) -> Prepared:
         return offsets.astype(np.int64), distances.astype(np.int32), indices
 
     # FAISS returns distances strictly below the radius.
-    return _sampled(part, lambda: index.range_search(queries, search.radius + 1), answer)
+    return _sampled(
+        part, lambda: index.range_search(queries, search.radius + 1), answer, "IndexBinaryFlat.range_search"
+    )
 
 
 def numpy_range(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, 9e7, memory_per_pair=16 * search.bits / 64)
-    queries, database = part.search.words()
+    part = sample(search, settings, 9e7)
 
     def call() -> tuple[np.ndarray, ...]:
-        rows = [np.bitwise_count(database ^ query).sum(1, dtype=np.int32) for query in queries]
-        indices = [np.flatnonzero(row <= search.radius) for row in rows]
+        indices, distances = [], []
+        for row in _numpy_rows(part.search):
+            indices.append(np.flatnonzero(row <= search.radius))
+            distances.append(row[indices[-1]])
         offsets = np.cumsum([0, *(len(found) for found in indices)])
-        distances = [row[found] for row, found in zip(rows, indices, strict=True)]
         return offsets, np.concatenate(distances), np.concatenate(indices)
 
     return _sampled(part, call, as_arrays)
 
 
 def torch_range(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, _torch_speed(settings, 5e7), memory_per_pair=32)
-    queries, database = _int64(part.search)
+    part = sample(search, settings, _torch_speed(settings, 5e7))
+    queries, pieces = torch_pieces(part.search, settings)
 
     def call() -> tuple[torch.Tensor, ...]:
-        rows = [swar_count(database ^ query).sum(1) for query in queries]
-        indices = [torch.nonzero(row <= search.radius).flatten() for row in rows]
+        indices, distances = [], []
+        for row in _torch_rows(queries, pieces):
+            indices.append(torch.nonzero(row <= search.radius).flatten())
+            distances.append(row[indices[-1]])
         counts = torch.tensor([0, *(len(found) for found in indices)])
-        distances = [row[found] for row, found in zip(rows, indices, strict=True)]
         return counts.cumsum(0), torch.cat(distances), torch.cat(indices)
 
     return _sampled(part, call, as_arrays)
 
 
 RANGE_PEERS = (
-    Contestant("FAISS range_search", faiss_range),
-    Contestant("NumPy bitwise_count", numpy_range),
+    Contestant("FAISS", faiss_range),
+    Contestant("NumPy", numpy_range),
     Contestant("torch SWAR", torch_range, devices=("cpu", "cuda"), baseline=True),
 )
 
@@ -91,12 +115,10 @@ RANGE_PEERS = (
 
 
 def numpy_histogram(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, 9e7, memory_per_pair=16 * search.bits / 64)
-    queries, database = part.search.words()
+    part = sample(search, settings, 9e7)
 
     def call() -> np.ndarray:
-        rows = (np.bitwise_count(database ^ query).sum(1, dtype=np.int64) for query in queries)
-        return np.stack([np.bincount(row, minlength=search.bits + 1) for row in rows])
+        return np.stack([np.bincount(row, minlength=search.bits + 1) for row in _numpy_rows(part.search)])
 
     return _sampled(part, call, as_arrays)
 
@@ -136,19 +158,18 @@ def numba_histogram(search: Search, settings: Settings) -> Prepared:
 
 
 def torch_histogram(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, _torch_speed(settings, 5e7), memory_per_pair=32)
-    queries, database = _int64(part.search)
+    part = sample(search, settings, _torch_speed(settings, 5e7))
+    queries, pieces = torch_pieces(part.search, settings)
 
     def call() -> torch.Tensor:
-        rows = (swar_count(database ^ query).sum(1) for query in queries)
-        return torch.stack([torch.bincount(row, minlength=search.bits + 1) for row in rows])
+        return torch.stack([torch.bincount(row, minlength=search.bits + 1) for row in _torch_rows(queries, pieces)])
 
     return _sampled(part, call, as_arrays)
 
 
 HISTOGRAM_PEERS = (
     Contestant("Numba", numba_histogram),
-    Contestant("NumPy bitwise_count", numpy_histogram),
+    Contestant("NumPy", numpy_histogram),
     Contestant("torch SWAR", torch_histogram, devices=("cpu", "cuda"), baseline=True),
 )
 
@@ -159,38 +180,37 @@ def faiss_pairs(search: Search, settings: Settings) -> Prepared:
     import faiss
 
     queries, database = search.arrays()
-    matrix = np.empty((len(queries), len(database)), np.int32)
     arguments = [faiss.swig_ptr(array) for array in (queries, database)]
     sizes = (len(queries), len(database), search.bits // 8)
 
     def call() -> np.ndarray:
+        matrix = np.empty((len(queries), len(database)), np.int32)
         faiss.hammings(*arguments, *sizes, faiss.swig_ptr(matrix))
         return matrix
 
-    return Prepared(call, as_arrays, note="hammings(), the C++ function")
+    return Prepared(call, as_arrays, note="hammings(), its C++ function")
 
 
 def numkong_matrix(search: Search, settings: Settings) -> Prepared:
-    whole = numkong_pairs(search, settings)
+    whole = numkong_pairs(search, settings, keep=False)
     return Prepared(whole.call, lambda found: (np.asarray(found).astype(np.int32),), whole.inputs, whole.share)
 
 
 def numpy_pairs(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, 9e7, memory_per_pair=16 * search.bits / 64)
-    queries, database = part.search.words()
+    part = sample(search, settings, 9e7)
 
     def call() -> np.ndarray:
-        return np.stack([np.bitwise_count(database ^ query).sum(1, dtype=np.int32) for query in queries])
+        return np.stack([row.copy() for row in _numpy_rows(part.search)])
 
     return _sampled(part, call, as_arrays)
 
 
 def torch_pairs(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, _torch_speed(settings, 5e7), memory_per_pair=32)
-    queries, database = _int64(part.search)
+    part = sample(search, settings, _torch_speed(settings, 5e7))
+    queries, pieces = torch_pieces(part.search, settings)
 
     def call() -> torch.Tensor:
-        return torch.stack([swar_count(database ^ query).sum(1).to(torch.int32) for query in queries])
+        return torch.stack([row.to(torch.int32) for row in _torch_rows(queries, pieces)])
 
     return _sampled(part, call, as_arrays)
 
@@ -208,10 +228,10 @@ def scipy_pairs(search: Search, settings: Settings) -> Prepared:
 
 
 PAIR_PEERS = (
-    Contestant("FAISS hammings", faiss_pairs),
-    Contestant("NumKong hammings_packed", numkong_matrix),
-    Contestant("NumPy bitwise_count", numpy_pairs),
-    Contestant("SciPy cdist", scipy_pairs, modes=(FULL, NAMED)),
+    Contestant("FAISS", faiss_pairs),
+    Contestant("NumKong", numkong_matrix),
+    Contestant("NumPy", numpy_pairs),
+    Contestant("SciPy", scipy_pairs, modes=(FULL, NAMED)),
     Contestant("torch SWAR", torch_pairs, devices=("cpu", "cuda"), baseline=True),
 )
 
@@ -246,7 +266,7 @@ def numpy_asymmetric(search: Search, settings: Settings) -> Prepared:
 
 ASYMMETRIC_PEERS = (
     Contestant("torch ±1 product", torch_asymmetric, devices=("cpu", "cuda"), baseline=True),
-    Contestant("NumPy unpackbits", numpy_asymmetric),
+    Contestant("NumPy", numpy_asymmetric),
 )
 
 # ---- Jaccard ---------------------------------------------------------------------------------------------
@@ -274,38 +294,44 @@ def _best(similarity: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def numpy_jaccard(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, 5e7, memory_per_pair=32 * search.bits / 64)
+    part = sample(search, settings, 5e7)
     queries, database = part.search.words()
+    similarity = np.empty(len(database), np.float32)
 
     def call() -> tuple[np.ndarray, np.ndarray]:
         found = []
         for query in queries:
-            both = np.bitwise_count(database & query).sum(1, dtype=np.int32)
-            either = np.bitwise_count(database | query).sum(1, dtype=np.int32)
-            found.append(_best(both.astype(np.float32) / either.astype(np.float32), search.k))
+            for start in range(0, len(database), PIECE):
+                piece = database[start : start + PIECE]
+                both = np.bitwise_count(piece & query).sum(1, dtype=np.float32)
+                either = np.bitwise_count(piece | query).sum(1, dtype=np.float32)
+                similarity[start : start + PIECE] = both / either
+            found.append(_best(similarity, search.k))
         return np.stack([one[0] for one in found]), np.stack([one[1] for one in found])
 
     return _sampled(part, call, as_arrays)
 
 
 def torch_jaccard(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, _torch_speed(settings, 3e7), memory_per_pair=64)
-    queries, database = _int64(part.search)
+    part = sample(search, settings, _torch_speed(settings, 3e7))
+    queries, pieces = torch_pieces(part.search, settings)
 
     def call() -> tuple[torch.Tensor, torch.Tensor]:
         found = []
         for query in queries:
-            both, either = swar_count(database & query).sum(1), swar_count(database | query).sum(1)
-            found.append(torch.topk(both.float() / either.float(), search.k))
+            similarity = [
+                swar_count(piece & query).sum(1).float() / swar_count(piece | query).sum(1).float() for piece in pieces
+            ]
+            found.append(torch.topk(torch.cat(similarity), search.k))
         return torch.stack([one.values for one in found]), torch.stack([one.indices for one in found])
 
     return _sampled(part, call, as_arrays)
 
 
 JACCARD_PEERS = (
-    Contestant("USearch exact", usearch_jaccard),
-    Contestant("NumKong jaccards_packed", numkong_jaccard),
-    Contestant("NumPy bitwise_count", numpy_jaccard),
+    Contestant("USearch", usearch_jaccard),
+    Contestant("NumKong", numkong_jaccard),
+    Contestant("NumPy", numpy_jaccard),
     Contestant("torch SWAR", torch_jaccard, devices=("cpu", "cuda"), baseline=True),
 )
 
@@ -337,10 +363,10 @@ def torch_unpack(codes: torch.Tensor, settings: Settings) -> Prepared:
 
 
 PACK_PEERS = (
-    Contestant("NumPy packbits", numpy_pack),
+    Contestant("NumPy", numpy_pack),
     Contestant("torch", torch_pack, devices=("cpu", "cuda"), baseline=True),
 )
 UNPACK_PEERS = (
-    Contestant("NumPy unpackbits", numpy_unpack),
+    Contestant("NumPy", numpy_unpack),
     Contestant("torch", torch_unpack, devices=("cpu", "cuda"), baseline=True),
 )

@@ -29,7 +29,6 @@ class Sample:
     search: Search
     inputs: Search | None
     share: float
-    note: str
 
 
 def sample(search: Search, settings: Settings, pairs_per_second: float, memory_per_pair: float = 0.0) -> Sample:
@@ -40,13 +39,12 @@ def sample(search: Search, settings: Settings, pairs_per_second: float, memory_p
         fitting = min(fitting, (1 << 30) / memory_per_pair / search.code_count)
     count = max(1, min(search.query_count, int(fitting)))
     if count == search.query_count:
-        return Sample(search, None, 1.0, "")
-    return Sample(search.part(count), search.part(count), count / search.query_count, "fewer queries, time scaled")
+        return Sample(search, None, 1.0)
+    return Sample(search.part(count), search.part(count), count / search.query_count)
 
 
 def _prepared(part: Sample, call: Callable[[], Any], answer: Callable[[Any], Any] | None, note: str = "") -> Prepared:
-    notes = ", ".join(text for text in (note, part.note) if text)
-    return Prepared(call, answer, part.inputs, part.share, notes)
+    return Prepared(call, answer, part.inputs, part.share, note)
 
 
 def _pair(result: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +72,9 @@ def faiss_flat(search: Search, settings: Settings) -> Prepared:
         index.search(few, search.k)
         times[use_heap] = time.perf_counter() - start
     index.use_heap = min(times, key=times.__getitem__)
-    return _prepared(part, lambda: index.search(queries, search.k), _pair, "best of use_heap=True and False")
+    return _prepared(
+        part, lambda: index.search(queries, search.k), _pair, "IndexBinaryFlat, the faster of use_heap=True and False"
+    )
 
 
 def faiss_gpu_flat(search: Search, settings: Settings) -> Prepared:
@@ -85,7 +85,7 @@ def faiss_gpu_flat(search: Search, settings: Settings) -> Prepared:
     queries, database = search.arrays()
     index = faiss.GpuIndexBinaryFlat(faiss.StandardGpuResources(), search.bits)
     index.add(database)
-    return Prepared(lambda: index.search(queries, search.k), _pair)
+    return Prepared(lambda: index.search(queries, search.k), _pair, note="GpuIndexBinaryFlat")
 
 
 # ---- USearch, NumKong ------------------------------------------------------------------------------------
@@ -106,29 +106,35 @@ def usearch_exact(search: Search, settings: Settings, metric: str = "Hamming") -
         shape = (len(queries), -1)
         return np.asarray(found.distances).reshape(shape), np.asarray(found.keys).astype(np.int64).reshape(shape)
 
-    return _prepared(part, call, answer)
+    return _prepared(part, call, answer, "exact=True")
 
 
-def numkong_pairs(search: Search, settings: Settings, metric: str = "hammings") -> Prepared:
-    """The matrix of distances alone: NumKong has no top-k. Query rows are shared out to threads."""
+def numkong_pairs(search: Search, settings: Settings, metric: str = "hammings", keep: bool = True) -> Prepared:
+    """The matrix of distances alone: NumKong has no top-k. Query rows are shared out to threads.
+
+    keep: all calls write to one matrix; otherwise each makes its own, as others must.
+    """
     import numkong
 
     part = sample(search, settings, 5e8 * settings.threads, memory_per_pair=4)
     queries, database = part.search.arrays()
     packed = numkong.hammings_pack(database, dtype="uint1")
     product = getattr(numkong, f"{metric}_packed")
-    matrix = numkong.zeros((len(queries), len(database)), dtype="uint32" if metric == "hammings" else "float32")
+    shape, dtype = (len(queries), len(database)), "uint32" if metric == "hammings" else "float32"
+    kept = numkong.zeros(shape, dtype=dtype)
     steps = np.linspace(0, len(queries), min(settings.threads, len(queries)) + 1).astype(int)
     pool = ThreadPoolExecutor(settings.threads)
 
-    def piece(begin: int, end: int) -> None:
-        product(queries, packed, out=matrix, start_row=begin, end_row=end)
-
     def call() -> Any:
+        matrix = kept if keep else numkong.empty(shape, dtype=dtype)
+
+        def piece(begin: int, end: int) -> None:
+            product(queries, packed, out=matrix, start_row=begin, end_row=end)
+
         list(pool.map(piece, steps[:-1].tolist(), steps[1:].tolist()))
         return matrix
 
-    return _prepared(part, call, None, "distance matrix alone, no top-k")
+    return _prepared(part, call, None, f"{metric}_packed: the distance matrix alone, no top-k")
 
 
 # ---- Numba, NumPy, pure Python ---------------------------------------------------------------------------
@@ -187,21 +193,33 @@ def numba_parallel(search: Search, settings: Settings) -> Prepared:
     return _prepared(part, call, _pair, "compiled by Numba, parallel")
 
 
+# Codes of a piece of the database: temporaries of whole columns would be fetched from the system anew at every call.
+PIECE = 1 << 15
+
+
+def numpy_distances(query: np.ndarray, database: np.ndarray, row: np.ndarray) -> None:
+    """Distances of one query, words [words], to all codes, into row [N]."""
+    for start in range(0, len(database), PIECE):
+        piece = np.bitwise_count(database[start : start + PIECE] ^ query)
+        piece.sum(1, dtype=np.int32, out=row[start : start + PIECE])
+
+
 def numpy_bitwise(search: Search, settings: Settings) -> Prepared:
-    part = sample(search, settings, 9e7, memory_per_pair=16 * search.bits / 64)
+    part = sample(search, settings, 9e7)
     queries, database = part.search.words()
+    row = np.empty(len(database), np.int32)
 
     def call() -> tuple[np.ndarray, np.ndarray]:
         distances, indices = [], []
         for query in queries:
-            row = np.bitwise_count(database ^ query).sum(1, dtype=np.int32)
+            numpy_distances(query, database, row)
             best = np.argpartition(row, search.k - 1)[: search.k] if search.k < len(row) else np.arange(len(row))
             best = best[np.argsort(row[best], kind="stable")]
             distances.append(row[best])
             indices.append(best)
         return np.array(distances), np.array(indices)
 
-    return _prepared(part, call, _pair)
+    return _prepared(part, call, _pair, "bitwise_count and argpartition, by pieces that fit the cache")
 
 
 def pure_python(search: Search, settings: Settings) -> Prepared:
@@ -224,7 +242,7 @@ def pure_python(search: Search, settings: Settings) -> Prepared:
         table = np.array(found, np.int64)
         return table[None, :, 0], table[None, :, 1]
 
-    return Prepared(call, answer, small, codes / search.pairs, "one query, the first codes, time scaled")
+    return Prepared(call, answer, small, codes / search.pairs, "int.bit_count and heapq, one query, the first codes")
 
 
 # ---- torch -----------------------------------------------------------------------------------------------
@@ -246,19 +264,33 @@ def swar_distances(query: torch.Tensor, database: torch.Tensor) -> torch.Tensor:
     return swar_count(database ^ query).sum(1)
 
 
+def torch_pieces(search: Search, settings: Settings) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Queries and the database in pieces, as int64 words: pieces that fit the caches on the CPU, all of it on a GPU."""
+    size = search.code_count if settings.device.type == "cuda" else PIECE
+    return search.queries.view(torch.int64), search.database.view(torch.int64).split(size)
+
+
 def _torch_rows(search: Search, settings: Settings, rate: float, row: Distances, note: str) -> Prepared:
-    part = sample(search, settings, rate * (100 if settings.device.type == "cuda" else 1), memory_per_pair=32)
-    queries, database = part.search.queries.view(torch.int64), part.search.database.view(torch.int64)
+    part = sample(search, settings, rate * (100 if settings.device.type == "cuda" else 1))
+    queries, pieces = torch_pieces(part.search, settings)
 
     def call() -> tuple[torch.Tensor, torch.Tensor]:
-        found = [torch.topk(row(query, database), search.k, largest=False) for query in queries]
+        found = [
+            torch.topk(torch.cat([row(query, piece) for piece in pieces]), search.k, largest=False) for query in queries
+        ]
         return torch.stack([one.values for one in found]), torch.stack([one.indices for one in found])
 
     return _prepared(part, call, _pair, note)
 
 
 def torch_swar(search: Search, settings: Settings) -> Prepared:
-    return _torch_rows(search, settings, 5e7 * settings.threads, swar_distances, "shifts and masks, then topk")
+    return _torch_rows(
+        search,
+        settings,
+        5e7 * settings.threads,
+        swar_distances,
+        "popcount by shifts and masks, then topk, by pieces that fit the cache",
+    )
 
 
 def torch_compiled(search: Search, settings: Settings) -> Prepared:
@@ -269,7 +301,7 @@ def torch_compiled(search: Search, settings: Settings) -> Prepared:
 def torch_product(search: Search, settings: Settings) -> Prepared:
     """±1 rows, one matrix product: exact, since float16 (on a GPU) and float32 hold sums up to 1024 exactly."""
     on_gpu = settings.device.type == "cuda"
-    part = sample(search, settings, 1e12 if on_gpu else 4e8 * settings.threads, memory_per_pair=12)
+    part = sample(search, settings, 1e12 if on_gpu else 4e8 * settings.threads, memory_per_pair=12 if on_gpu else 0)
     dtype = torch.float16 if on_gpu else torch.float32
     shifts = torch.arange(8, device=settings.device)
 
@@ -277,24 +309,32 @@ def torch_product(search: Search, settings: Settings) -> Prepared:
         return ((codes.unsqueeze(-1) >> shifts & 1).flatten(1).to(dtype) * 2 - 1).contiguous()
 
     rows = signs(part.search.queries)
-    columns = torch.cat([signs(piece) for piece in part.search.database.split(1 << 16)]).t()
+    size = search.code_count if on_gpu else PIECE
+    columns = [
+        torch.cat([signs(some) for some in piece.split(1 << 16)]).t() for piece in part.search.database.split(size)
+    ]
 
     def call() -> tuple[torch.Tensor, torch.Tensor]:
-        found = torch.topk(rows @ columns, search.k)
-        return ((search.bits - found.values) / 2).to(torch.int32), found.indices
+        found = [torch.topk(rows @ piece, min(search.k, piece.shape[1])) for piece in columns]
+        values = torch.cat([one.values for one in found], 1)
+        indices = torch.cat([one.indices + number * size for number, one in enumerate(found)], 1)
+        best = torch.topk(values, search.k)
+        return ((search.bits - best.values) / 2).to(torch.int32), indices.gather(1, best.indices)
 
-    return _prepared(part, call, _pair, "database unpacked to ±1 beforehand: 8 to 32 times its memory")
+    return _prepared(
+        part, call, _pair, "codes unpacked to ±1 beforehand (16 to 32 times their memory), one product, topk"
+    )
 
 
 # ---- who takes part --------------------------------------------------------------------------------------
 
 TOPK_PEERS = (
-    Contestant("FAISS IndexBinaryFlat", faiss_flat),
-    Contestant("FAISS GpuIndexBinaryFlat", faiss_gpu_flat, devices=("cuda",)),
+    Contestant("FAISS", faiss_flat),
+    Contestant("FAISS GPU", faiss_gpu_flat, devices=("cuda",)),
     Contestant("Numba", numba_parallel),
-    Contestant("NumKong hammings_packed", numkong_pairs),
-    Contestant("USearch exact", usearch_exact),
-    Contestant("NumPy bitwise_count", numpy_bitwise),
+    Contestant("NumKong", numkong_pairs),
+    Contestant("USearch", usearch_exact),
+    Contestant("NumPy", numpy_bitwise),
     Contestant("torch ±1 product", torch_product, devices=("cpu", "cuda")),
     Contestant("torch SWAR", torch_swar, devices=("cpu", "cuda"), baseline=True),
     Contestant("torch.compile SWAR", torch_compiled, devices=("cpu", "cuda"), modes=(FULL, NAMED)),

@@ -7,6 +7,7 @@ import argparse
 import importlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise _Refused(f"--threads: expected at least 1, got {threads}")
     device = torch.device("cuda", torch.cuda.current_device()) if kind == "cuda" else torch.device("cpu")
     mode = FULL if options.full else QUICK
-    seconds, call = (20.0, 2.0) if options.full else (3.5, 0.25)
+    seconds, call = (20.0, 2.0) if options.full else (3.0, 0.2)
     return Settings(device, threads, mode, seconds, call)
 
 
@@ -112,12 +113,15 @@ def _run_all(
 ) -> list[Outcome]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     outcomes = []
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(picked))
         for room, workload in picked:
             progress.update(task, description=workload.name)
+            start = time.perf_counter()
             outcomes.append(run(workload, settings, clock, room.name))
             progress.advance(task)
+            if not console.is_terminal:
+                console.print(f"{workload.name}: {time.perf_counter() - start:.1f} s", highlight=False)
     return outcomes
 
 

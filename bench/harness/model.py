@@ -48,6 +48,7 @@ def named_share(needs: Iterable[Need], limit: str, seconds: float, limits: Limit
     """Share of one limit, whether or not it is the nearest; None where no need or no machine knows it."""
     rate = limits.rate(limit)
     for need in needs:
-        if rate and limit in need.amounts:
-            return need.amounts[limit] / rate / seconds
+        amount = need.amounts.get(limit) or need.told.get(limit)
+        if rate and amount:
+            return amount / rate / seconds
     return None

@@ -38,39 +38,34 @@ def _points(room: Room, data: Mapping[str, Any]) -> dict[str, list[tuple[float, 
     return found
 
 
-def _dodge(intensities: np.ndarray, index: int, count: int) -> np.ndarray:
+def _dodge(intensity: float, index: int, count: int) -> float:
     """Points of equal intensity stand side by side, a thin column each contestant, so that none hides another."""
-    return intensities * 2.0 ** (0.14 * (index - (count - 1) / 2))
+    return intensity * 2.0 ** (0.15 * (index - (count - 1) / 2))
+
+
+def _write(axes: Axes, text: str, place: tuple[float, float], **how: Any) -> None:
+    """A roof's name, on paper of its own so that no line runs through it."""
+    backing = {"boxstyle": "square,pad=0.15", "facecolor": PAPER, "edgecolor": "none"}
+    axes.annotate(
+        text, place, textcoords="offset points", color=ROOF, fontsize=8.5, va="center", bbox=backing, zorder=2, **how
+    )
 
 
 def _roofs(axes: Axes, room: Room, data: Mapping[str, Any], levels: Mapping[str, str], x: np.ndarray) -> None:
     limits = data["limits"]
     ceilings = {name: limits[name] * scale for name, scale in room.ceilings.items() if limits.get(name)}
+    slopes = {level: limits[limit] for level, limit in levels.items() if limits.get(limit)}
     top = max(ceilings.values(), default=np.inf)
-    for level, limit in levels.items():
-        rate = limits.get(limit)
-        if not rate:
-            continue
+    fastest = max(slopes.values(), default=np.inf)
+    for name, ceiling in ceilings.items():
+        axes.plot([max(x[0], ceiling / fastest), x[-1]], [ceiling, ceiling], color=ROOF, lw=1.6, zorder=1)
+        _write(axes, f"{label(name)}  {ceiling / 1e9:.3g}", (x[-1], ceiling), xytext=(-8, 0), ha="right")
+    for level, rate in slopes.items():
         reached = min(x[-1], top / rate)
         dashes = LEVEL_STYLE.get(level, "solid")
         axes.plot([x[0], reached], [x[0] * rate, reached * rate], color=ROOF, lw=1.6, ls=dashes, zorder=1)
-    # Where the slopes' names stand: low on the left, each just above its line.
-    for level, limit in levels.items():
-        rate = limits.get(limit)
-        if rate:
-            at = x[0] * 1.08
-            axes.annotate(
-                f"{level} {rate / 1e9:.0f} GB/s", (at, at * rate), xytext=(0, 5), textcoords="offset points",
-                rotation=_slope(axes), rotation_mode="anchor", color=ROOF, fontsize=8.5, va="bottom",
-            )  # fmt: skip
-    fastest = max((limits[limit] for limit in levels.values() if limits.get(limit)), default=np.inf)
-    for name, ceiling in ceilings.items():
-        start = max(x[0], ceiling / fastest)
-        axes.plot([start, x[-1]], [ceiling, ceiling], color=ROOF, lw=1.6, zorder=1)
-        axes.annotate(
-            f"{label(name)} {ceiling / 1e9:.3g} G/s", (x[-1], ceiling), xytext=(-6, 4), textcoords="offset points",
-            ha="right", color=ROOF, fontsize=8.5,
-        )  # fmt: skip
+        tilt = {"rotation": _slope(axes), "rotation_mode": "anchor", "ha": "left"}
+        _write(axes, f"{level}  {rate / 1e9:.0f} GB/s", (x[0] * 1.1, x[0] * 1.1 * rate), xytext=(0, 0), **tilt)
 
 
 def _slope(axes: Axes) -> float:
@@ -104,7 +99,7 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
     axes.set_yscale("log")
     every = [point for placed in points.values() for point in placed]
     rates = [limits for name in room.ceilings if (limits := (data["limits"].get(name) or 0) * room.ceilings[name])]
-    x = np.array([min(point[0] for point in every) / 3, max(point[0] for point in every) * 4])
+    x = np.array([min(point[0] for point in every) / 4, max(point[0] for point in every) * 4])
     axes.set_xlim(*x)
     axes.set_ylim(min(point[1] for point in every) / 2.5, max([*rates, *(point[1] for point in every)]) * 2)
     figure.subplots_adjust(left=0.075, right=0.775, top=0.86, bottom=0.095)
@@ -113,7 +108,6 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
     height = {name: np.median([point[1] for point in placed]) for name, placed in points.items()}
     peers = sorted((name for name in points if name not in ours), key=lambda name: -height[name])
     for index, name in enumerate([*ours, *peers]):
-        place = np.array([point[:2] for point in points[name]])
         mine = name in ours
         style: dict[str, Any] = (
             {"color": OURS, "marker": "o", "s": 90, "alpha": 1.0}
@@ -125,10 +119,17 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
                 "marker": MARKERS[(index - len(ours)) % len(MARKERS)],
             }
         )
+        columns: dict[float, list[float]] = defaultdict(list)
+        for intensity, rate, _ in points[name]:
+            columns[_dodge(intensity, index, len(points))].append(rate)
+        for place, rates_there in columns.items():
+            axes.plot(
+                [place] * 2, [min(rates_there), max(rates_there)], color=style["color"], lw=2.4, alpha=0.3, zorder=3
+            )
+        place = np.array([(place, rate) for place, there in columns.items() for rate in there])
         axes.scatter(
-            _dodge(place[:, 0], index, len(points)), place[:, 1], label=name, zorder=4 if mine else 3,
-            edgecolors=PAPER, linewidths=0.7, **style,
-        )  # fmt: skip
+            place[:, 0], place[:, 1], label=name, zorder=5 if mine else 4, edgecolors=PAPER, linewidths=0.7, **style
+        )
     _columns(axes, points)
     axes.grid(True, which="major", color=GRID, lw=0.8, zorder=0)
     axes.set_axisbelow(True)
@@ -138,7 +139,7 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if value >= 1 else f"1/{round(1 / value)}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1e9:g}")
     axes.set_xlabel(f"{room.operation} for a byte that must be read or written")
-    axes.set_ylabel(f"thousand millions of {room.operation} a second")
+    axes.set_ylabel(f"{room.operation} a second, thousand millions")
     machine, settings = data["machine"], data["settings"]
     where = machine.get("gpu", {}).get("name") or machine["cpu"]
     level = machine.get("features", {}).get("isa", "")

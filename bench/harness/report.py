@@ -37,6 +37,12 @@ def rate_text(rate: float) -> str:
     return f"{rate:.3g}"
 
 
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "—"
+    return f"{share:.0%}" if share >= 0.1 else f"{100 * share:.2g}%"
+
+
 def _giga(rate: float) -> str:
     return f"{rate / 1e9:.3g}"
 
@@ -56,9 +62,9 @@ def _cells(row: Row, outcome: Outcome, first: bool) -> list[Text]:
         Text(time),
         Text(_giga(outcome.workload.items / row.seconds)),
         Text("1" if row is outcome.ours or not ours else f"{row.seconds / ours:.3g}"),
-        Text(f"{row.of_limit:.0%}" if row.of_limit is not None else "—"),
+        Text(_percent(row.of_limit)),
         Text(label(row.bound.limit) if row.bound is not None else "—", style="dim"),
-        Text(f"{spread:.0%}"),
+        Text(f"{spread:.0%}" if len(row.timing.wall) > 1 else "one"),
         check,
     ]
 

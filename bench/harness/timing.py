@@ -125,12 +125,12 @@ def measure(
     try:
         for name, call in calls.items():
             time.sleep(PAUSE)
-            call()
             took = clock.run(call, 1)
             shortest[name] = took[0]
             repeats[name] = max(1, round(SHORTEST_SAMPLE / max(took[0], 1e-9)))
             whole = took[0] * (repeats[name] + (took[0] < SHORT_CALL)) + PAUSE
-            wall[name], cpu[name] = ([took[0]], [took[1]]) if repeats[name] == 1 else ([], [])
+            # A short call's first run found other contestants' data in the caches: it only tells how long to repeat it.
+            wall[name], cpu[name] = ([], []) if took[0] < SHORT_CALL else ([took[0]], [took[1]])
             counts[name] = min(most, max(fewest, int(part / whole)))
             if fewest * whole > 2 * part:
                 counts[name] = 1

@@ -60,9 +60,13 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Need:
-    """Something that no call can do without, by any one of several units: limit name -> amount."""
+    """Something that no call can do without, by any one of several units: limit name -> amount.
+
+    told: amounts of further limits, which are no roof of a whole call but which targets speak of.
+    """
 
     amounts: Mapping[str, float]
+    told: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m bench` as a user calls it: table, JSON, picture, comparison, profile, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bench(*arguments, expect=0):
+    command = [sys.executable, "-m", "bench", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    files = folder / "out.json", folder / "out.png"
+    options = ("--only", "tiny", "--device", "cpu", "--threads", 1)
+    done = bench("hamming", *options, "--json", files[0], "--plot", files[1])
+    return done.stdout, *files
+
+
+def test_table(tiny):
+    text = tiny[0]
+    for part in (
+        "tiny topk",
+        "warphash",
+        "FAISS",
+        "pure Python",
+        "Limits of this machine",
+        "core_clock",
+    ):
+        assert part in text
+    assert "WRONG" not in text
+    assert "failed" not in text
+
+
+def test_json(tiny):
+    data = json.loads(tiny[1].read_text())
+    (workload,) = data["workloads"]
+    rows = {row["contestant"]: row for row in workload["rows"]}
+    assert workload["rows"][0]["contestant"] == "warphash"
+    assert rows["warphash"]["check"] == "ok"
+    assert rows["pure Python"]["check"] in ("ok", "sampled")
+    assert all(row["seconds"] or row["reason"] for row in rows.values())
+    assert data["settings"] == {"mode": "quick", "threads": 1, "device": "cpu"}
+    assert data["limits"]["core_clock"] > 1e8
+    assert str(ROOT) not in tiny[1].read_text()
+
+
+def test_picture(tiny):
+    image = Image.open(tiny[2])
+    assert image.format == "PNG"
+    assert image.width > 1000
+
+
+def test_against_itself_and_against_a_faster_past(tiny, tmp_path):
+    data = json.loads(tiny[1].read_text())
+    for row in data["workloads"][0]["rows"]:
+        if row["seconds"]:
+            row["seconds"] /= 1000
+            row["iqr"] = 0
+    past = tmp_path / "past.json"
+    past.write_text(json.dumps(data))
+    options = ("--only", "tiny", "--device", "cpu", "--threads", 1, "--tolerance", 100)
+    assert "now / before" in bench("hamming", *options, "--against", tiny[1]).stdout
+    done = bench("hamming", *options, "--against", past, expect=1)
+    assert "REGRESSION" in done.stdout
+
+
+def test_profile(tmp_path):
+    done = bench("hamming", "--only", "tiny", "--device", "cpu", "--profile", tmp_path / "traces")
+    assert "where the time goes" in done.stdout
+    assert "warphash::hamming_topk" in done.stdout
+    assert "int.bit_count" in done.stdout
+    traces = sorted((tmp_path / "traces").glob("*.json"))
+    assert any("pure_Python" in trace.name for trace in traces)
+    assert all("traceEvents" in json.loads(trace.read_text()) for trace in traces)
+
+
+def test_list():
+    text = bench("--list", "--full", "--device", "cpu").stdout
+    assert "topk 256b Q=1000 N=1M k=10" in text
+    assert "jaccard" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("nowhere",), "ROOM: expected some of hamming"),
+        (("--threads", "0"), "--threads: expected at least 1, got 0"),
+        (("--only", "no such workload", "--device", "cpu"), "--only: no workload for cpu matches"),
+        (("--only", "tiny", "--against", "missing.json"), "missing.json"),
+        (("--quick", "--full"), "not allowed with"),
+    ],
+)
+def test_bad_calls(arguments, part):
+    done = bench(*arguments, expect=2)
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
