@@ -13,6 +13,7 @@ WARPHASH_CUDA_ARCHITECTURES ?=
 ARGS ?=
 OUT ?= results/gpu
 TORCH_VERSIONS ?=
+MODES ?= plain asan races
 export WARPHASH_CUDA WARPHASH_CUDA_ARCHITECTURES
 
 VENV := .venv
@@ -33,6 +34,7 @@ help:
 	@echo 'make asan      the CPU kernels under AddressSanitizer and UBSan'
 	@echo 'make lint      ruff, clang-format, mypy --strict'
 	@echo 'make audit     stable-ABI audit of the compiled modules'
+	@echo 'make registers registers and spills of the CUDA kernels (nvcc, no GPU)'
 	@echo 'make abi       one wheel under several torch versions: TORCH_VERSIONS="2.10.0 2.13.0 newest" (several GB)'
 	@echo 'make gpu       on a machine with a GPU: build, test, sanitize, bench into OUT=folder, without .venv and network'
 	@echo 'make profile   torch.profiler traces of our kernels and of the pure-Python baselines into results/profile'
@@ -89,7 +91,7 @@ test: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/bench
 	$(BIN)/python -m pytest $(ARGS)
 
 emulate: $(STAMPS)/package $(STAMPS)/test
-	for mode in plain asan races; do \
+	for mode in $(MODES); do \
 	  echo "== emulated CUDA kernels: $$mode" && $(BIN)/python tests/cuda_emulation/run.py --mode $$mode || exit 1; \
 	done
 
@@ -97,7 +99,7 @@ asan: $(STAMPS)/test $(STAMPS)/bench
 	bash scripts/asan.sh $(BIN)/python $(ARGS)
 
 # ---- checks --------------------------------------------------------------------------------------------------------------
-.PHONY: lint audit abi
+.PHONY: lint audit registers abi
 lint: $(STAMPS)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -106,6 +108,9 @@ lint: $(STAMPS)/lint
 
 audit: $(STAMPS)/package $(STAMPS)/audit
 	$(BIN)/python scripts/audit.py
+
+registers: $(STAMPS)/build
+	$(BIN)/python scripts/kernel_resources.py
 
 abi: $(STAMPS)/build
 	bash scripts/abi.sh $(BIN)/python $(TORCH_VERSIONS)
