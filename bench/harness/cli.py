@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -109,7 +110,7 @@ def _list(rooms: Sequence[Room], picked: Sequence[tuple[Room, Workload]], consol
 
 
 def _run_all(
-    picked: Sequence[tuple[Room, Workload]], settings: Settings, clock: Clock, console: Console
+    picked: Sequence[tuple[Room, Workload]], settings: Settings, clock: Clock, limits: Limits, console: Console
 ) -> list[Outcome]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     outcomes = []
@@ -119,6 +120,7 @@ def _run_all(
             progress.update(task, description=workload.name)
             start = time.perf_counter()
             outcomes.append(run(workload, settings, clock, room.name))
+            limits.refresh(memory=False)
             progress.advance(task)
             if not console.is_terminal:
                 console.print(f"{workload.name}: {time.perf_counter() - start:.1f} s", highlight=False)
@@ -163,7 +165,7 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
     described = machine.describe(settings.device, settings.threads)
     levels = _roofs(rooms, limits, described["caches"], settings.threads, settings.device.type)
     clock: Clock = CudaClock(settings.device) if settings.device.type == "cuda" else HostClock()
-    outcomes = _run_all(picked, settings, clock, progress)
+    outcomes = _run_all(picked, settings, clock, limits, progress)
     apply_limits(outcomes, limits)
     limits.refresh()
     apply_limits(outcomes, limits)
@@ -180,19 +182,29 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
         out.print(f"results: {options.json}", highlight=False)
     if options.plot:
         _plot(rooms, data, levels, options.plot, out)
+    _warn(described, outcomes, out)
     bad = [row for outcome in outcomes for row in outcome.rows if row.check == WRONG]
     regressed = _compare(earlier, data, options.tolerance, out) if earlier is not None else False
     return BAD_RESULT if bad or regressed else FINE
 
 
-def _heading(described: dict[str, object], settings: Settings) -> str:
-    where = described["gpu"]["name"] if "gpu" in described else described["cpu"]  # type: ignore[index]
+def _warn(described: dict[str, Any], outcomes: Sequence[Outcome], out: Console) -> None:
+    """What makes the figures doubtful."""
+    if described["load_average"] > described["cores"] / 4:
+        load = f"{described['load_average']:.1f} on {described['cores']} cores"
+        out.print(f"the machine was busy with other work (load {load}): do not quote these figures", style="yellow")
+    if any((row.of_limit or 0) > 1.1 for outcome in outcomes for row in outcome.rows):
+        out.print("a share above 100%: the machine was busier while its limits were measured", style="yellow")
+
+
+def _heading(described: dict[str, Any], settings: Settings) -> str:
+    where = described["gpu"]["name"] if "gpu" in described else described["cpu"]
     features = described["features"]
     level = features.get("isa") if isinstance(features, dict) else None
     return f"{where} · {settings.threads} threads · {level} · {settings.mode}\n"
 
 
-def _plot(rooms: Sequence[Room], data: dict[str, object], levels: dict[str, str], path: Path, out: Console) -> None:
+def _plot(rooms: Sequence[Room], data: dict[str, Any], levels: dict[str, str], path: Path, out: Console) -> None:
     try:
         from bench.harness import plot
     except ImportError as error:
@@ -204,7 +216,7 @@ def _plot(rooms: Sequence[Room], data: dict[str, object], levels: dict[str, str]
             out.print(f"picture: {file}", highlight=False)
 
 
-def _compare(earlier: dict[str, object], data: dict[str, object], tolerance: float, out: Console) -> bool:
+def _compare(earlier: dict[str, Any], data: dict[str, Any], tolerance: float, out: Console) -> bool:
     for difference in compare.differences(earlier, data):
         out.print(f"the runs differ in {difference}", style="yellow", highlight=False)
     found = compare.changes(earlier, data, tolerance)

@@ -104,7 +104,10 @@ def _cuda_module() -> object | None:
 
 
 class Limits:
-    """Rates by name, each measured once and again by refresh(); the larger counts, as the machine can do that much."""
+    """Rates by name, measured when first asked for and by each refresh().
+
+    The largest counts: the machine can do that much, and whatever else runs on it only lowers a measurement.
+    """
 
     def __init__(self, probe: Probe, threads: int) -> None:
         self._probe = probe
@@ -125,9 +128,11 @@ class Limits:
             self._rates[name] = self._probe(name, self._threads)
         return self._rates[name]
 
-    def refresh(self) -> None:
-        """Measures all known limits again."""
+    def refresh(self, *, memory: bool = True) -> None:
+        """Measures all known limits again; without memory only those of a unit, which takes a moment."""
         for name, before in self._rates.items():
+            if ":" in name and not memory:
+                continue
             now = self._probe(name, self._threads) if before is not None else None
             if now is not None and before is not None:
                 self._rates[name] = max(before, now)

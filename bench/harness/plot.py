@@ -40,7 +40,7 @@ def _points(room: Room, data: Mapping[str, Any]) -> dict[str, list[tuple[float, 
 
 def _dodge(intensity: float, index: int, count: int) -> float:
     """Points of equal intensity stand side by side, a thin column each contestant, so that none hides another."""
-    return intensity * 2.0 ** (0.15 * (index - (count - 1) / 2))
+    return intensity * 2 ** (0.15 * (index - (count - 1) / 2))
 
 
 def _write(axes: Axes, text: str, place: tuple[float, float], **how: Any) -> None:
@@ -122,14 +122,10 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
         columns: dict[float, list[float]] = defaultdict(list)
         for intensity, rate, _ in points[name]:
             columns[_dodge(intensity, index, len(points))].append(rate)
-        for place, rates_there in columns.items():
-            axes.plot(
-                [place] * 2, [min(rates_there), max(rates_there)], color=style["color"], lw=2.4, alpha=0.3, zorder=3
-            )
-        place = np.array([(place, rate) for place, there in columns.items() for rate in there])
-        axes.scatter(
-            place[:, 0], place[:, 1], label=name, zorder=5 if mine else 4, edgecolors=PAPER, linewidths=0.7, **style
-        )
+        for place, there in columns.items():
+            axes.plot([place] * 2, [min(there), max(there)], color=style["color"], lw=2.4, alpha=0.3, zorder=3)
+        dots = np.array([(place, rate) for place, there in columns.items() for rate in there])
+        axes.scatter(*dots.T, label=name, zorder=5 if mine else 4, edgecolors=PAPER, linewidths=0.7, **style)
     _columns(axes, points)
     axes.grid(True, which="major", color=GRID, lw=0.8, zorder=0)
     axes.set_axisbelow(True)
@@ -147,7 +143,7 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
     figure.text(0.075, 0.912, f"{where}, {settings['threads']} threads, {level}, {data['date'][:10]}", color=ROOF)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, borderaxespad=0, labelspacing=0.85)
     if ours:
-        legend.get_texts()[0].set_weight("bold")
+        legend.get_texts()[0].set_fontweight("bold")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, facecolor=PAPER)
     plt.close(figure)

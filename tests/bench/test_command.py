@@ -57,9 +57,9 @@ def test_json(tiny):
 
 
 def test_picture(tiny):
-    image = Image.open(tiny[2])
-    assert image.format == "PNG"
-    assert image.width > 1000
+    with Image.open(tiny[2]) as image:
+        assert image.format == "PNG"
+        assert image.width > 1000
 
 
 def test_against_itself_and_against_a_faster_past(tiny, tmp_path):

@@ -82,9 +82,9 @@ def test_times_are_written_with_a_fitting_unit(seconds, text):
 def test_picture_is_drawn(tmp_path, data):
     file = tmp_path / "deeper" / "roofline.png"
     assert plot.roofline(fakes.room(), data, {"memory": "read:1048576"}, file)
-    image = Image.open(file)
-    assert image.width > 1000
-    assert len(image.convert("RGB").getcolors(1 << 20)) > 100
+    with Image.open(file) as image:
+        assert image.width > 1000
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 100
 
 
 def test_no_picture_without_points(tmp_path, data):

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our operators alone, at small sizes, for pytest-benchmark: to see a regression within a minute.
+
+pytest bench/test_bench_regression.py --benchmark-autosave
+pytest bench/test_bench_regression.py --benchmark-compare --benchmark-compare-fail=median:10%
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import warphash
+
+from bench import hamming_inputs as make
+
+pytest.importorskip("pytest_benchmark")
+
+CPU = torch.device("cpu")
+CODES = 1 << 16
+
+
+@pytest.mark.parametrize("bits", [64, 256, 1024])
+@pytest.mark.parametrize("queries", [1, 32, 256])
+def test_topk(benchmark: Any, queries: int, bits: int) -> None:
+    search = make.random_search(CPU, queries, CODES, bits)
+    distances, _ = benchmark(warphash.hamming.topk, search.queries, search.database, 10)
+    assert distances.shape == (queries, 10)
+
+
+def test_topk_falling(benchmark: Any) -> None:
+    search = make.falling_search(CPU, 32, CODES, 256)
+    distances, _ = benchmark(warphash.hamming.topk, search.queries, search.database, 10)
+    assert distances[0, 0] < 10
+
+
+@pytest.mark.parametrize("k", [100, 1000])
+def test_topk_large_k(benchmark: Any, k: int) -> None:
+    search = make.random_search(CPU, 32, CODES, 256)
+    distances, _ = benchmark(warphash.hamming.topk, search.queries, search.database, k)
+    assert distances.shape == (32, k)
+
+
+def test_range_search(benchmark: Any) -> None:
+    search = make.range_search(CPU, 32, CODES, 256, 32)
+    offsets, distances, _ = benchmark(warphash.hamming.range_search, search.queries, search.database, 32)
+    assert offsets[-1] == len(distances)
+
+
+def test_histogram(benchmark: Any) -> None:
+    search = make.random_search(CPU, 32, CODES, 256)
+    counts = benchmark(warphash.hamming.histogram, search.queries, search.database)
+    assert (counts.sum(1) == CODES).all()
+
+
+def test_cdist(benchmark: Any) -> None:
+    search = make.random_search(CPU, 128, 8192, 256)
+    assert benchmark(warphash.hamming.cdist, search.queries, search.database).shape == (128, 8192)
+
+
+def test_asymmetric_topk(benchmark: Any) -> None:
+    search = make.asymmetric_search(CPU, 32, CODES, 256)
+    scores, _ = benchmark(warphash.hamming.asymmetric_topk, search.queries, search.database, 10)
+    assert scores.shape == (32, 10)
+
+
+def test_jaccard_topk(benchmark: Any) -> None:
+    search = make.random_search(CPU, 32, CODES, 256)
+    similarities, _ = benchmark(warphash.hamming.jaccard_topk, search.queries, search.database, 10)
+    assert similarities.shape == (32, 10)
+
+
+def test_pack(benchmark: Any) -> None:
+    x = torch.randn(CODES // 4, 256, generator=torch.Generator().manual_seed(5))
+    assert benchmark(warphash.hamming.pack, x).shape == (CODES // 4, 32)
+
+
+def test_unpack(benchmark: Any) -> None:
+    codes = make.random_database(CODES, 256)
+    assert benchmark(warphash.hamming.unpack, codes, 256).shape == (CODES, 256)
