@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One small call of every operator, checked: for foreign torch versions, wheels, and runs under compute-sanitizer.
 
-On the CPU the answers are compared with the package's plain-torch references, on CUDA with the CPU kernels, bit for bit.
+On the CPU the answers are compared with the plain-torch references, on CUDA with the CPU kernels, bit for bit.
 """
 
 from __future__ import annotations
