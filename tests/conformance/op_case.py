@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a room tells the conformance checks of an operator: calls that work, calls that must not, what is promised.
 
-A room lists its operators as ``CASES: list[OpCase]`` in ``tests/<room>/samples.py``; :func:`all_cases` finds them there.
+A room lists its operators as ``CASES: list[OpCase]`` in ``tests/<room>/samples.py``; :func:`all_cases` finds them.
 """
 
 from __future__ import annotations

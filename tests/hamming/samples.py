@@ -13,8 +13,8 @@ from torch import Tensor
 from warphash.hamming import reference
 
 REAL = (
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64,
-    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32,
+    torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64,
 )  # fmt: skip
 WIDTHS = range(1, 71)
 ROWS = (1, 7, 8, 9, 31, 32, 33)

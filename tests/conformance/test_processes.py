@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other processes: instruction sets by environment, forbidden pages around inputs, wrong operands, spawn, fork."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import warphash as wh
+from warphash import _C
+
+from .op_case import all_cases, same_bits
+
+LEVELS = ("scalar", "avx2", "avx512", "amx")
+MACHINE = LEVELS.index(_C.cpu_features()["machine_isa"])
+TESTS = Path(__file__).parents[1]
+
+
+def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """A Python child that finds the tests' modules."""
+    env = {**os.environ, "PYTHONPATH": str(TESTS), **environment}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=300, check=False
+    )
+
+
+@functools.cache
+def child(task: str, **environment: str) -> Any:
+    """The result of a task of conformance.child."""
+    done = run(["-m", "conformance.child", task], **environment)
+    if done.returncode:
+        killed = f"killed by {signal.Signals(-done.returncode).name}" if done.returncode < 0 else "failed"
+        pytest.fail(f"{task} {environment} {killed} at: {done.stderr[-2000:]}", pytrace=False)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("level", LEVELS[: MACHINE + 1])
+def test_every_level_gives_the_same_bits_between_forbidden_pages(level: str) -> None:
+    digests = child("digests", WARPHASH_ISA=level)
+    assert set(digests) == {case.op for case in all_cases()}
+    assert digests == child("digests", WARPHASH_ISA="scalar")
+
+
+def test_forbidden_pages_kill() -> None:
+    """The check can fail: one byte too far ends the process, and so does a write."""
+    read = (
+        "import ctypes; from conformance.guarded import guarded; import torch; x = guarded(torch.zeros(5), at_end={});"
+    )
+    for at_end, act in [
+        (True, "ctypes.string_at(x.data_ptr() + 20, 1)"),
+        (False, "ctypes.string_at(x.data_ptr() - 1, 1)"),
+        (True, "x.add_(1)"),
+    ]:
+        assert run(["-c", read.format(at_end) + act]).returncode == -signal.SIGSEGV
+    assert run(["-c", read.format(True) + "ctypes.string_at(x.data_ptr(), 20)"]).returncode == 0
+
+
+@pytest.mark.parametrize("level", LEVELS[MACHINE + 1 :])
+def test_a_level_the_machine_lacks_stops_the_import(level: str) -> None:
+    done = run(["-c", "import warphash"], WARPHASH_ISA=level)
+    assert done.returncode == 1
+    assert f"WARPHASH_ISA={level}: this machine has at most {LEVELS[MACHINE]}" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2 "])
+def test_an_unknown_level_stops_the_import(name: str) -> None:
+    done = run(["-c", "import warphash"], WARPHASH_ISA=name)
+    assert done.returncode == 1
+    assert f"WARPHASH_ISA must be scalar, avx2, avx512 or amx, got '{name}'" in done.stderr
+
+
+def test_level_is_told() -> None:
+    code = "import warphash; print(warphash.build_info()['isa'])"
+    for level in LEVELS[: MACHINE + 1]:
+        assert run(["-c", code], WARPHASH_ISA=level).stdout.split() == [level]
+    assert run(["-c", code], WARPHASH_ISA="").stdout.split() == [LEVELS[MACHINE]]
+
+
+def test_wrong_operands_past_the_public_functions_never_crash() -> None:
+    refused = child("last_line")
+    assert set(refused) == {case.op for case in all_cases()}
+    assert all(count > 0 for count in refused.values())
+
+
+def test_fork_after_one_thread() -> None:
+    """Of more threads, a forked child hangs, as torch's own operators do: see the docs."""
+    assert child("after_fork") == {"same": True}
+
+
+class Packed(torch.utils.data.Dataset[torch.Tensor]):
+    """Codes made by a loader's workers."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return wh.hamming.pack(torch.linspace(-1, 1, 40) * (-1) ** index)
+
+
+def test_loader_with_spawned_workers() -> None:
+    data = Packed()
+    loader = torch.utils.data.DataLoader(data, batch_size=2, num_workers=1, multiprocessing_context="spawn")
+    out = torch.cat(list(loader))
+    assert same_bits(out, torch.stack([data[i] for i in range(len(data))]))
