@@ -8,7 +8,6 @@ Nothing of size queries x database is ever stored, but by :func:`cdist`, whose r
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -69,7 +68,7 @@ def _threshold(threshold: Any, dtype: torch.dtype) -> float:
         raise TypeError(f"threshold must be a real number, got {type(threshold).__name__}") from None
     except OverflowError:
         raise ValueError("threshold must be within the range of float64") from None
-    if math.isnan(value):
+    if value != value:  # torch.compile cannot trace math.isnan of a symbolic float
         raise ValueError("threshold must not be NaN")
     if isinstance(threshold, int) and not dtype.is_floating_point and value != threshold:
         raise ValueError(f"threshold must be exact in float64 for an integer x, got {threshold}")
