@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from bench import hamming_inputs as make
@@ -20,7 +19,23 @@ from bench.hamming_other_peers import (
     PAIR_PEERS,
     RANGE_PEERS,
     UNPACK_PEERS,
-    as_arrays,
+)
+from bench.hamming_ours import (
+    ALGORITHMS,
+    check_equal,
+    check_range,
+    check_scores,
+    check_topk,
+    level,
+    ours,
+    solve_asymmetric,
+    solve_cdist,
+    solve_histogram,
+    solve_jaccard,
+    solve_pack,
+    solve_range,
+    solve_topk,
+    solve_unpack,
 )
 from bench.hamming_peers import TOPK_PEERS
 from bench.harness.limits import memory_limit
@@ -33,149 +48,13 @@ from bench.harness.workload import (
     Need,
     NoSlower,
     OfLimit,
-    Prepared,
     Room,
-    Settings,
     Target,
-    Unavailable,
     Workload,
 )
 
 MILLION = 1 << 20
 WIDTHS = (64, 128, 256, 512, 1024)
-
-# What the instructions of each level can reach, by the names of limits.
-REACH = {
-    "scalar": frozenset({"popcount_portable"}),
-    "avx2": frozenset({"popcount_avx2", "distance_word"}),
-    "avx512": frozenset({"popcount_avx2", "distance_word", "distance_avx512"}),
-}
-
-# ---- ours ------------------------------------------------------------------------------------------------
-
-
-def _ours(solve: Callable[[Any], Any]) -> Contestant:
-    def prepare(inputs: Any, settings: Settings) -> Prepared:
-        return Prepared(lambda: solve(inputs), as_arrays)
-
-    return Contestant("warphash", prepare, devices=("cpu", "cuda"))
-
-
-def _level(isa: str, modes: tuple[str, ...] = (QUICK, FULL, NAMED)) -> Contestant:
-    """Our kernels of one instruction set, past torch; not where that is what the operator takes anyhow."""
-
-    def prepare(search: Search, settings: Settings) -> Prepared:
-        from warphash import _C
-
-        features = _C.cpu_features()
-        if isa == features["isa"]:
-            raise Unavailable("it is what warphash itself uses here")
-        queries, database = search.arrays()
-
-        def call() -> tuple[np.ndarray, np.ndarray]:
-            try:
-                return _C.kernels.hamming_topk(isa, queries, database, search.k)
-            except RuntimeError as error:
-                raise Unavailable(str(error)) from error
-
-        def answer(found: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-            return found[0].astype(np.int32), found[1]
-
-        return Prepared(call, answer)
-
-    return Contestant(f"warphash ({isa})", prepare, units=REACH[isa], modes=modes)
-
-
-def _topk(search: Search) -> Any:
-    import warphash
-
-    return warphash.hamming.topk(search.queries, search.database, search.k)
-
-
-def _range(search: Search) -> Any:
-    import warphash
-
-    return warphash.hamming.range_search(search.queries, search.database, search.radius)
-
-
-def _histogram(search: Search) -> Any:
-    import warphash
-
-    return warphash.hamming.histogram(search.queries, search.database)
-
-
-def _cdist(search: Search) -> Any:
-    import warphash
-
-    return warphash.hamming.cdist(search.queries, search.database)
-
-
-def _asymmetric(search: Search) -> Any:
-    import warphash
-
-    return warphash.hamming.asymmetric_topk(search.queries, search.database, search.k)
-
-
-def _jaccard(search: Search) -> Any:
-    import warphash
-
-    return warphash.hamming.jaccard_topk(search.queries, search.database, search.k)
-
-
-def _pack(x: torch.Tensor) -> Any:
-    import warphash
-
-    return warphash.hamming.pack(x)
-
-
-def _unpack(codes: torch.Tensor) -> Any:
-    import warphash
-
-    return warphash.hamming.unpack(codes, 8 * codes.shape[1])
-
-
-# ---- checks ----------------------------------------------------------------------------------------------
-
-
-def _distances(search: Search, indices: np.ndarray) -> np.ndarray:
-    queries, database = search.arrays()
-    return np.bitwise_count(database[indices] ^ queries[: len(indices), None]).sum(-1, dtype=np.int32)
-
-
-def check_topk(ours: Any, theirs: Any, search: Search) -> str | None:
-    """Equal distances; and their indices are distinct codes at those distances, since peers order ties as they like."""
-    ours, theirs = as_arrays(ours), as_arrays(theirs)
-    if ours[0].shape != theirs[0].shape:
-        return f"shape {theirs[0].shape}, ours {ours[0].shape}"
-    if not np.array_equal(ours[0], theirs[0]):
-        return f"distances differ in {int((ours[0] != theirs[0]).any(1).sum())} of {len(ours[0])} queries"
-    if not np.array_equal(_distances(search, theirs[1]), theirs[0]):
-        return "indices whose codes are at other distances"
-    ordered = np.sort(theirs[1], axis=1)
-    return "an index twice" if (ordered[:, 1:] == ordered[:, :-1]).any() else None
-
-
-def check_equal(ours: Any, theirs: Any, _: Any) -> str | None:
-    pairs = list(zip(as_arrays(ours), as_arrays(theirs), strict=True))
-    return None if all(np.array_equal(a, b) for a, b in pairs) else "another answer"
-
-
-def check_range(ours: Any, theirs: Any, _: Any) -> str | None:
-    """Rows as sets: peers order them as they like."""
-    (offsets, distances, indices), other = as_arrays(ours), as_arrays(theirs)
-    if not np.array_equal(offsets, other[0]):
-        return "other counts"
-    row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    mine, yours = np.lexsort((indices, row)), np.lexsort((other[2], row))
-    same = np.array_equal(indices[mine], other[2][yours]) and np.array_equal(distances[mine], other[1][yours])
-    return None if same else "another answer"
-
-
-def check_scores(ours: Any, theirs: Any, _: Any) -> str | None:
-    """Scores within the error of float32 sums; equal scores may stand in another order."""
-    mine, yours = as_arrays(ours)[0], as_arrays(theirs)[0]
-    return None if np.allclose(mine, yours, rtol=1e-4, atol=1e-3) else "another answer"
-
 
 # ---- what a call cannot do without -----------------------------------------------------------------------
 
@@ -183,7 +62,7 @@ def check_scores(ours: Any, theirs: Any, _: Any) -> str | None:
 def _compare_need(pairs: float, bits: int) -> Need:
     words = pairs * bits / 64
     by_words = ("popcount_portable", "popcount_avx2", "distance_word", "distance_avx512")
-    products = ("int8_amx", "cuda_int8")
+    products = ("int8_amx", "cuda_int8", "cuda_b1")
     amounts = dict.fromkeys(by_words, words) | dict.fromkeys(products, pairs * bits) | {"cuda_popcount": 2 * words}
     return Need(amounts, told={"popcount_avx512": words})
 
@@ -227,7 +106,7 @@ def _search_workload(
         name=name or _title(what, queries, codes, bits, extra),
         group=group or what,
         make=problem,
-        contestants=(_ours(solve), *peers),
+        contestants=(ours(solve), *peers),
         needs=needs if needs is not None else (_read_need(size), _compare_need(pairs, bits)),
         items=pairs,
         operations=pairs * bits / 64 if drawn else 0.0,
@@ -274,7 +153,7 @@ def _topk_targets(queries: int, bits: int, k: int) -> tuple[Target, ...]:
 
 
 def _topk_workload(queries: int, bits: int, k: int, mode: str, codes: int = MILLION, name: str = "") -> Workload:
-    levels = (_level("avx512"), _level("avx2"), _level("scalar", modes=(FULL, NAMED)))
+    levels = (level("avx512"), level("avx2"), level("scalar", modes=(FULL, NAMED)))
     targets = list(_topk_targets(queries, bits, k))
     if k == 100:
         targets.append(NoSlower(_title("topk", queries, codes, bits, "k=10"), 1.3))
@@ -282,8 +161,8 @@ def _topk_workload(queries: int, bits: int, k: int, mode: str, codes: int = MILL
         "topk",
         partial(make.random_search, queries=queries, codes=codes, bits=bits, k=k),
         (queries, codes, bits),
-        (*levels, *TOPK_PEERS),
-        _topk,
+        (*levels, *ALGORITHMS, *TOPK_PEERS),
+        solve_topk,
         check_topk,
         extra=f"k={k}",
         mode=mode,
@@ -318,7 +197,7 @@ def _topk_workloads() -> list[Workload]:
                 partial(problem, queries=queries, codes=MILLION, bits=bits),
                 (queries, MILLION, bits),
                 TOPK_PEERS,
-                _topk,
+                solve_topk,
                 check_topk,
                 extra="k=10",
                 mode=FULL if queries == 1 else QUICK,
@@ -341,11 +220,11 @@ def _other_workloads() -> list[Workload]:
                 partial(make.range_search, queries=32, codes=MILLION, bits=bits, radius=radius),
                 sizes,
                 RANGE_PEERS,
-                _range,
+                solve_range,
                 check_range,
                 extra=f"radius={radius}",
                 mode=mode,
-                group="range search on digits",
+                group="range search in clusters",
             )
         )
         found.append(
@@ -354,7 +233,7 @@ def _other_workloads() -> list[Workload]:
                 partial(make.random_search, queries=32, codes=MILLION, bits=bits),
                 sizes,
                 HISTOGRAM_PEERS,
-                _histogram,
+                solve_histogram,
                 check_equal,
                 mode=mode,
             )
@@ -367,7 +246,7 @@ def _other_workloads() -> list[Workload]:
                 partial(make.random_search, queries=rows, codes=columns, bits=bits),
                 (rows, columns, bits),
                 PAIR_PEERS,
-                _cdist,
+                solve_cdist,
                 check_equal,
                 mode=mode,
                 needs=(_write_need(4 * matrix), _compare_need(matrix, bits)),
@@ -381,7 +260,7 @@ def _other_workloads() -> list[Workload]:
                 partial(make.asymmetric_search, queries=32, codes=MILLION // 4, bits=bits),
                 (32, MILLION // 4, bits),
                 ASYMMETRIC_PEERS,
-                _asymmetric,
+                solve_asymmetric,
                 check_scores,
                 extra="k=10",
                 mode=mode,
@@ -399,7 +278,7 @@ def _other_workloads() -> list[Workload]:
                 partial(make.random_search, queries=32, codes=MILLION, bits=bits),
                 sizes,
                 JACCARD_PEERS,
-                _jaccard,
+                solve_jaccard,
                 check_scores,
                 extra="k=10",
                 mode=mode,
@@ -420,12 +299,12 @@ def _rows_workload(what: str, bits: int, mode: str) -> Workload:
             return torch.randn(rows, bits, generator=torch.Generator().manual_seed(5)).to(device)
         return make.random_database(rows, bits).to(device)
 
-    solve = _pack if packing else _unpack
+    solve = solve_pack if packing else solve_unpack
     return Workload(
         name=f"{what} {bits}b N={rows // 1024}K",
         group="pack and unpack",
         make=problem,
-        contestants=(_ours(solve), *(PACK_PEERS if packing else UNPACK_PEERS)),
+        contestants=(ours(solve), *(PACK_PEERS if packing else UNPACK_PEERS)),
         needs=(_read_need(4 * values), _write_need(codes)) if packing else (_read_need(codes), _write_need(values)),
         items=float(rows),
         operations=0.0,
@@ -454,5 +333,6 @@ ROOM = Room(
         "int8_amx": 1 / 64,
         "cuda_popcount": 1 / 2,
         "cuda_int8": 1 / 64,
+        "cuda_b1": 1 / 64,
     },
 )

@@ -121,5 +121,17 @@ def asymmetric_search(device: torch.device, queries: int, codes: int, bits: int,
     return Search(weights.to(device), random_database(codes, bits).to(device), k)
 
 
+@lru_cache(maxsize=1)
+def _clusters(codes: int, bits: int) -> torch.Tensor:
+    """Near copies of a thousand random codes, one bit in sixteen flipped."""
+    flips = _bytes(codes, bits, seed=21)
+    for seed in range(22, 25):
+        flips &= _bytes(codes, bits, seed)
+    return _bytes(1000, bits, seed=20)[torch.arange(codes) % 1000] ^ flips
+
+
 def range_search(device: torch.device, queries: int, codes: int, bits: int, radius: int) -> Search:
-    return replace(digit_search(device, queries, codes, bits), radius=radius)
+    """Each query finds about one code in a thousand within an eighth of the bits."""
+    database = _clusters(codes, bits)
+    chosen = database[torch.arange(queries) * 7 % codes]
+    return Search(chosen.to(device), database.to(device), radius=radius)

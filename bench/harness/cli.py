@@ -76,10 +76,10 @@ def _cuda_ready() -> bool:
     if not torch.cuda.is_available():
         return False
     try:
-        import warphash
+        from warphash._load import _cuda
     except ImportError:
         return False
-    return getattr(warphash, "_C_cuda", None) is not None
+    return _cuda is not None
 
 
 def use_threads(threads: int) -> None:
@@ -119,7 +119,10 @@ def _run_all(
         for room, workload in picked:
             progress.update(task, description=workload.name)
             start = time.perf_counter()
-            outcomes.append(run(workload, settings, clock, room.name))
+            try:
+                outcomes.append(run(workload, settings, clock, room.name))
+            except Unavailable as error:
+                console.print(f"left out: {workload.name}: {error}", style="yellow", highlight=False)
             limits.refresh(memory=False)
             progress.advance(task)
             if not console.is_terminal:

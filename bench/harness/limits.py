@@ -55,22 +55,26 @@ def cpu_probe(name: str, threads: int) -> float | None:
 
 
 class CudaProbe:
-    """Limits of a GPU, from torch's own best kernels and, where the CUDA half has them, its probes."""
+    """Limits of a GPU: from the CUDA half's own probes, and from torch's products where those may do better."""
 
     def __init__(self, device: torch.device) -> None:
+        from warphash._load import _cuda
+
         self._device = device
+        self._native = _cuda
 
     def __call__(self, name: str, threads: int) -> float | None:
         kind, _, size = name.partition(":")
-        if kind in ("read", "write"):
-            return self._bandwidth(int(size), kind)
-        if kind == "cuda_int8":
-            return self._product(torch.int8)
-        if kind == "cuda_float32":
-            return self._product(torch.float32)
-        native = getattr(_cuda_module(), "probes", None)
-        probe = getattr(native, kind, None)
-        return None if probe is None else probe(self._device.index or 0)
+        with torch.cuda.device(self._device):
+            if kind in ("read", "write"):
+                return self._bandwidth(int(size), kind)
+            if kind == "cuda_popcount":
+                return self._native.popc_rate()
+            if kind == "cuda_b1":
+                return self._native.mma_b1_rate()
+            if kind == "cuda_int8":
+                return max(self._native.mma_s8_rate(), self._product(torch.int8))
+            return self._product(torch.float32) if kind == "cuda_float32" else None
 
     def _time(self, call: Callable[[], object]) -> float:
         from bench.harness.timing import CudaClock
@@ -78,29 +82,22 @@ class CudaProbe:
         clock = CudaClock(self._device)
         for _ in range(3):
             call()
-        return sorted(clock.run(call, 1)[0] for _ in range(9))[4]
+        return min(clock.run(call, 1)[0] for _ in range(9))
 
     def _bandwidth(self, size: int, kind: str) -> float:
-        # The cache is emptied before each call, so that a small buffer too comes from memory: measure a large one.
+        # The caches are emptied before each timed call, so that a small buffer too comes from memory: use a large one.
         size = max(size, LARGEST_BUFFER)
-        source = torch.zeros(size, dtype=torch.uint8, device=self._device)
-        if kind == "write":
-            return size / self._time(source.zero_)
-        target = torch.empty_like(source)
-        return 2 * size / self._time(lambda: target.copy_(source))
+        if kind == "read":
+            return self._native.copy_bandwidth(size)
+        target = torch.empty(size, dtype=torch.uint8, device=self._device)
+        return size / self._time(target.zero_)
 
-    def _product(self, dtype: torch.dtype) -> float | None:
+    def _product(self, dtype: torch.dtype) -> float:
         size = 8192
         a = torch.ones(size, size, dtype=dtype, device=self._device)
         if dtype == torch.int8:
             return size**3 / self._time(lambda: torch._int_mm(a, a.t()))
         return size**3 / self._time(lambda: a @ a)
-
-
-def _cuda_module() -> object | None:
-    import warphash
-
-    return getattr(warphash, "_C_cuda", None)
 
 
 class Limits:
