@@ -18,6 +18,7 @@ __global__ void __launch_bounds__(threads) find_digit(const int64_t* __restrict_
   const int lane = threadIdx.x % 32;
   if (query >= query_count) return;
   const Progress known = progress[query];
+  __syncwarp();  // all lanes have read what lane 0 will overwrite
   if (known.remaining == 0) return;
   int64_t before = 0;
   for (int first = 0; first < bins; first += 32) {

@@ -7,14 +7,13 @@
 // queries, which its 8 warps compare with 32 codes each. Codes go from global memory straight into fragments: each is needed
 // by one warp alone, and any order of words will do if queries have the same, so a lane takes 8 bytes in a row.
 // Bytes come out of bits in registers: (x >> j) & 0x01010101 are four bits of 32, for j = 0 to 7 all of them.
-#include "hamming/lists.cuh"
+#include "hamming/tile_lists.cuh"
 
 namespace warphash::hamming {
 namespace {
 
-constexpr int warps = 8, tile_queries = 64, warp_codes = 32, round_codes = warps * warp_codes;
+constexpr int warps = 8, warp_codes = 32, round_codes = warps * warp_codes;
 constexpr int query_tiles = tile_queries / 16, code_tiles = warp_codes / 8;
-constexpr int refresh_rounds = 8;  // how often limits of other blocks are looked at
 
 // One step of 256 bits: d[m][n] += counts of query tile m and code tile n.
 template <bool bytes>
@@ -44,85 +43,28 @@ __device__ __forceinline__ void count_common(int (&d)[query_tiles][code_tiles][4
   }
 }
 
-// A quick test that no key within the limit fails; what it lets through is looked at again by its exact key.
-template <Metric metric>
-struct Filter;
-
-template <>
-struct Filter<Metric::distance> {
-  int bound;  // of |x| - 2 |q & x|
-  __device__ __forceinline__ void set(unsigned key_limit, unsigned query_size, bool exists) {
-    bound = exists ? int(min(key_limit, 0x3fffffffu)) - int(query_size) : -0x40000000;
-  }
-  __device__ __forceinline__ bool passes(int common, int code_size) const { return code_size - 2 * common <= bound; }
-  static __device__ __forceinline__ unsigned key(unsigned common, unsigned query_size, unsigned code_size) {
-    return query_size + code_size - 2 * common;
-  }
-};
-
-template <>
-struct Filter<Metric::jaccard> {
-  float floor;  // of the similarity, a little low because of the product's rounding
-  int size;
-  __device__ __forceinline__ void set(unsigned key_limit, unsigned query_size, bool exists) {
-    size = int(query_size);
-    floor = -1.0f;
-    if (key_limit <= key_of_similarity_one) floor = __uint_as_float(key_of_similarity_one - key_limit) * (1.0f - 1e-6f);
-    if (!exists) floor = __uint_as_float(0x7f800000u);  // times an empty union it is NaN, which passes nothing either
-  }
-  __device__ __forceinline__ bool passes(int common, int code_size) const {
-    return __int2float_rn(common) >= __fmul_rn(floor, __int2float_rn(size + code_size - common));
-  }
-  static __device__ __forceinline__ unsigned key(unsigned common, unsigned query_size, unsigned code_size) {
-    return jaccard_key(common, query_size + code_size);
-  }
-};
-
 template <Metric metric, bool bytes, int alignment>
 __global__ void __launch_bounds__(32 * warps) compare(const Search search, const Lists lists) {
-  __shared__ Entry limits[tile_queries];
-  __shared__ unsigned key_limits[tile_queries];
-  __shared__ int counts[tile_queries];
+  __shared__ TileState state;
   DYNAMIC_SHARED(Entry, scratches);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, group = lane / 4, member = lane % 4;
-  const int64_t first_query = int64_t(blockIdx.x / lists.splits) * tile_queries;
-  const int split = int(blockIdx.x % lists.splits), nearly_full = lists.capacity - round_codes;
-  Entry* const scratch = scratches + warp * lists.capacity;
-  const int64_t begin = split * lists.split_codes;
-  int64_t end = begin + lists.split_codes;
-  if (end > search.database_count) end = search.database_count;
+  TileLists<warps, round_codes> tile(search, lists, state, scratches);
 
   // Rows of this thread's counts: half h of query tile m is row 16 m + 8 h + group.
   unsigned query_sizes[query_tiles][2];
 #pragma unroll
   for (int m = 0; m < query_tiles; ++m)
 #pragma unroll
-    for (int h = 0; h < 2; ++h) query_sizes[m][h] = search.sizes[first_query + 16 * m + 8 * h + group];
-  if (threadIdx.x < tile_queries) {
-    const int64_t query = first_query + threadIdx.x;
-    limits[threadIdx.x] = no_entry, counts[threadIdx.x] = 0;
-    key_limits[threadIdx.x] = rejected - 1;
-    if (query < search.query_count) key_limits[threadIdx.x] = min(rejected - 1, load_acquire(lists.key_limits + query));
-  }
-  auto shorten = [&](int row) {  // by a warp
-    Entry limit;
-    const int kept = keep_best(lists.list(first_query + row, split), counts[row], lists.k, scratch, &limit);
-    if (lane == 0) {
-      counts[row] = kept, limits[row] = limit;
-      if (limit != no_entry) atomicMin(lists.key_limits + first_query + row, unsigned(limit >> 32));
-    }
-  };
-  __syncthreads();
+    for (int h = 0; h < 2; ++h) query_sizes[m][h] = search.sizes[tile.first_query() + 16 * m + 8 * h + group];
 
-  int round = 0;
-  for (int64_t first = begin; first < end; first += round_codes, ++round) {
+  for (int64_t first = tile.begin(); first < tile.end(); first += round_codes) {
     int d[query_tiles][code_tiles][4] = {};
     int sizes[code_tiles] = {};
     const uint8_t* rows[code_tiles];
 #pragma unroll
     for (int n = 0; n < code_tiles; ++n)
-      rows[n] = search.database + min(first + warp * warp_codes + 8 * n + group, end - 1) * search.bytes;
-    const unsigned* query_words = search.queries + (first_query + group) * search.words + 2 * member;
+      rows[n] = search.database + min(first + warp * warp_codes + 8 * n + group, tile.end() - 1) * search.bytes;
+    const unsigned* query_words = search.queries + (tile.first_query() + group) * search.words + 2 * member;
     for (int word = 0; word < search.words; word += word_padding) {
       unsigned a[query_tiles][4], b[code_tiles][2];
 #pragma unroll
@@ -150,58 +92,34 @@ __global__ void __launch_bounds__(32 * warps) compare(const Search search, const
       code_sizes[n][0] = __shfl_sync(all_lanes, size, 8 * member);
       code_sizes[n][1] = __shfl_sync(all_lanes, size, 8 * member + 4);
     }
-    bool passes = false;
+    bool passes = false, full = false;
 #pragma unroll
     for (int m = 0; m < query_tiles; ++m)
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const int row = 16 * m + 8 * h + group;
         Filter<metric> filter;
-        filter.set(key_limits[row], query_sizes[m][h], first_query + row < search.query_count);
+        filter.set(state.key_limits[row], query_sizes[m][h], tile.exists(row));
 #pragma unroll
         for (int n = 0; n < code_tiles; ++n)
           passes |= filter.passes(d[m][n][2 * h], code_sizes[n][0]) | filter.passes(d[m][n][2 * h + 1], code_sizes[n][1]);
       }
-    bool full = false;
     if (passes) {
 #pragma unroll
       for (int m = 0; m < query_tiles; ++m)
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          const int row = 16 * m + 8 * h + group;
-          const int64_t query = first_query + row;
-          const unsigned key_limit = key_limits[row];
-          const Entry limit = limits[row];
+        for (int h = 0; h < 2; ++h)
 #pragma unroll
           for (int n = 0; n < code_tiles; ++n)
 #pragma unroll
             for (int i = 0; i < 2; ++i) {
               const unsigned key = Filter<metric>::key(d[m][n][2 * h + i], query_sizes[m][h], code_sizes[n][i]);
-              if (key > key_limit || query >= search.query_count) continue;
-              const int64_t index = first + warp * warp_codes + 8 * n + 2 * member + i;
-              const Entry entry = Entry(key) << 32 | unsigned(index - begin);
-              if (index >= end || entry >= limit || !search.allowed(query, index)) continue;
-              const int position = atomicAdd(&counts[row], 1);
-              lists.list(query, split)[position] = entry;
-              full |= position + 1 > nearly_full;
+              full |= tile.offer(16 * m + 8 * h + group, key, first + warp * warp_codes + 8 * n + 2 * member + i);
             }
-        }
     }
-    if (__syncthreads_or(full) || round % refresh_rounds == refresh_rounds - 1) {
-      constexpr int warp_rows = tile_queries / warps;
-      for (int row = warp * warp_rows; row < (warp + 1) * warp_rows; ++row) {
-        if (counts[row] > nearly_full) shorten(row);
-        __syncwarp();
-        if (lane == 0 && first_query + row < search.query_count)
-          key_limits[row] = min(min(rejected - 1, unsigned(limits[row] >> 32)), load_acquire(lists.key_limits + first_query + row));
-      }
-      __syncthreads();
-    }
+    tile.end_round(full);
   }
-  for (int row = warp; row < tile_queries && first_query + row < search.query_count; row += warps) {
-    shorten(row);
-    if (lane == 0) lists.counts[(first_query + row) * lists.splits + split] = unsigned(counts[row]);
-  }
+  tile.finish();
 }
 
 template <Metric metric, bool bytes>
