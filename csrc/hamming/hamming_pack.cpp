@@ -66,11 +66,28 @@ void pack_float_rows(const float* values, int64_t rows, int64_t bits, float thre
 }
 
 // 16-bit floats are compared as integers: sign and magnitude turned into an order. infinity: its bits.
-void pack_short_floats(const void* values, int64_t rows, int64_t bits, uint16_t threshold, uint16_t infinity, uint8_t* codes) {
+void pack_short_floats(const uint16_t* values, int64_t rows, int64_t bits, uint16_t threshold, uint16_t infinity, uint8_t* codes) {
+  const int64_t bytes = (bits + 7) / 8, whole = bits / 16 * 16;
   auto order = [](uint16_t x) { return static_cast<int16_t>(x & 0x8000 ? x ^ 0x7fff : x); };
   const int16_t bound = order((threshold & 0x7fff) == 0 ? 0x8000 : threshold);  // -0 >= +0 holds
-  pack_rows<uint16_t>(values, rows, bits, codes,
-                      [=](uint16_t x) { return order(x) >= bound && (x & 0x7fff) <= infinity; });
+  const __m128i bounds = _mm_set1_epi16(bound), magnitude = _mm_set1_epi16(0x7fff), infinities = _mm_set1_epi16(static_cast<int16_t>(infinity));
+  auto fails = [&](const uint16_t* at) {
+    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    const __m128i ordered = _mm_xor_si128(x, _mm_and_si128(_mm_srai_epi16(x, 15), magnitude));
+    return _mm_or_si128(_mm_cmplt_epi16(ordered, bounds), _mm_cmpgt_epi16(_mm_and_si128(x, magnitude), infinities));
+  };
+  over_rows(rows, bits * 2, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      const uint16_t* from = values + row * bits;
+      uint8_t* code = codes + row * bytes;
+      for (int64_t bit = 0; bit < whole; bit += 16) {
+        const uint16_t mask = static_cast<uint16_t>(~_mm_movemask_epi8(_mm_packs_epi16(fails(from + bit), fails(from + bit + 8))));
+        std::memcpy(code + bit / 8, &mask, 2);
+      }
+      pack_row(from + whole, bits - whole, code + whole / 8,
+               [=](uint16_t x) { return order(x) >= bound && (x & 0x7fff) <= infinity; });
+    }
+  });
 }
 
 template <class T>
@@ -107,9 +124,10 @@ void pack(ValueType type, const void* values, int64_t rows, int64_t bits, double
     case ValueType::u16: return pack_integers<uint16_t>(values, rows, bits, threshold, codes);
     case ValueType::u32: return pack_integers<uint32_t>(values, rows, bits, threshold, codes);
     case ValueType::u64: return pack_integers<uint64_t>(values, rows, bits, threshold, codes);
-    case ValueType::f16: return pack_short_floats(values, rows, bits, to_half(static_cast<float>(threshold)), 0x7c00, codes);
+    case ValueType::f16:
+      return pack_short_floats(static_cast<const uint16_t*>(values), rows, bits, to_half(static_cast<float>(threshold)), 0x7c00, codes);
     case ValueType::bf16:
-      return pack_short_floats(values, rows, bits, to_bfloat16(static_cast<float>(threshold)), 0x7f80, codes);
+      return pack_short_floats(static_cast<const uint16_t*>(values), rows, bits, to_bfloat16(static_cast<float>(threshold)), 0x7f80, codes);
     case ValueType::f32: return pack_float_rows(static_cast<const float*>(values), rows, bits, static_cast<float>(threshold), codes);
     case ValueType::f64: return pack_rows<double>(values, rows, bits, codes, [=](double value) { return value >= threshold; });
   }

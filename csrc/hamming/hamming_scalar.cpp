@@ -122,13 +122,13 @@ void scan_score(const ScanCall& call) {
 }  // namespace
 
 int nibble_tile_codes(int words) {
-  int codes = 2048 / words / 64 * 64;  // 64 codes at a time go through the AVX-512 kernel
-  return codes < 64 ? 64 : codes > 1024 ? 1024 : codes;
+  int codes = 2048 / words / nibble_block * nibble_block;
+  return codes < nibble_block ? nibble_block : codes > 1024 ? 1024 : codes;
 }
 size_t nibble_tile_bytes(int words) { return static_cast<size_t>(nibble_tile_codes(words)) * words * 8; }
 
 void arrange_nibbles(const uint8_t* codes, int count, int bytes, void* tile) {
-  int words = (bytes + 7) / 8 * 2, padded = (count + 63) / 64 * 64;
+  int words = (bytes + 7) / 8 * 2, padded = (count + nibble_block - 1) / nibble_block * nibble_block;
   uint32_t* out = static_cast<uint32_t*>(tile);
   for (int code = 0; code < padded; ++code)
     for (int word = 0; word < words; ++word) {

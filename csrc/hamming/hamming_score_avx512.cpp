@@ -4,7 +4,7 @@
 // The sum of 4 signed query values takes one of 16 values, so a query becomes a table of 16 floats a nibble, which fits
 // one vector: a lookup is one lane permutation, indexed by the codes' nibbles. Bound: that permutation, one a cycle on
 // Intel for 16 codes and 4 bits. Sums go in nibble order, one code a lane, so every machine rounds alike. Tiles are
-// 32-bit words, word-major in groups of 16 codes; 4 groups go together to hide the latency of the sums.
+// 32-bit words, word-major in groups of 16 codes; 8 groups go together to hide the latency of the sums.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -17,7 +17,7 @@
 namespace warphash::hamming {
 namespace {
 
-constexpr int lanes = 16, vectors = 4, block = lanes * vectors;
+constexpr int lanes = 16, vectors = 8, block = lanes * vectors;
 
 void scan_block(const ScanCall& call, int query, int code, const float* table) {
   const int words = 2 * call.words;
@@ -26,12 +26,12 @@ void scan_block(const ScanCall& call, int query, int code, const float* table) {
   for (__m512& one : sum) one = _mm512_setzero_ps();
   for (int word = 0; word < words; ++word) {
     __m512i value[vectors];
-#pragma GCC unroll 4
-    for (int i = 0; i < vectors; ++i) value[i] = _mm512_load_si512(tile + (static_cast<size_t>(i) * words + word) * lanes);
 #pragma GCC unroll 8
+    for (int i = 0; i < vectors; ++i) value[i] = _mm512_load_si512(tile + (static_cast<size_t>(i) * words + word) * lanes);
+#pragma GCC unroll 1
     for (int nibble = 0; nibble < 8; ++nibble, table += 16) {
       __m512 parts = _mm512_load_ps(table);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int i = 0; i < vectors; ++i) {
         __m512 part = _mm512_permutexvar_ps(value[i], parts);
         sum[i] = _mm512_add_ps(sum[i], part);
