@@ -27,6 +27,9 @@ from bench.harness.workload import FULL, QUICK, Room, Settings, Unavailable, Wor
 
 FINE, BAD_RESULT, BAD_CALL = 0, 1, 2
 
+# Cores that others may take before the figures are called doubtful.
+BUSY = 0.2
+
 
 def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(prog="python -m bench", description="Benches of the kernels against their peers.")
@@ -174,6 +177,7 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
     apply_limits(outcomes, limits)
     isa = str(described["features"].get("isa", ""))
     verdicts = judge(outcomes, isa, settings, limits)
+    described["cores_taken_by_others"] = max(described["cores_taken_by_others"], machine.cores_taken_by_others())
     data = report.record(outcomes, verdicts, limits.known(), described, machine.versions(), settings)
     out.print(_heading(described, settings), highlight=False)
     for room in rooms:
@@ -193,11 +197,13 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
 
 def _warn(described: dict[str, Any], outcomes: Sequence[Outcome], out: Console) -> None:
     """What makes the figures doubtful."""
-    if described["load_average"] > described["cores"] / 4:
-        load = f"{described['load_average']:.1f} on {described['cores']} cores"
-        out.print(f"the machine was busy with other work (load {load}): do not quote these figures", style="yellow")
+    taken = described["cores_taken_by_others"]
+    if taken > BUSY:
+        text = f"other programs kept {taken:.1f} of {described['cores']} cores busy: do not quote these figures"
+        out.print(text, style="yellow", highlight=False)
     if any((row.of_limit or 0) > 1.1 for outcome in outcomes for row in outcome.rows):
-        out.print("a share above 100%: the machine was busier while its limits were measured", style="yellow")
+        text = "a share is above 100%: the machine was busier while its limits were measured"
+        out.print(text, style="yellow", highlight=False)
 
 
 def _heading(described: dict[str, Any], settings: Settings) -> str:

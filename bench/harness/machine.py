@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ def cpu_model() -> str:
     return f"{name} (family {family}, model {model})"
 
 
+def _busy_jiffies() -> int:
+    """What all cores together have worked since the start of the machine."""
+    fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(fields) - fields[3] - fields[4]  # but idle and waiting for disks
+
+
+def cores_taken_by_others(seconds: float = 0.4) -> float:
+    """How many cores other programs keep busy, measured while this one sleeps."""
+    if not Path("/proc/stat").exists():
+        return 0.0
+    before = _busy_jiffies()
+    own = time.process_time()
+    time.sleep(seconds)
+    taken = (_busy_jiffies() - before) / os.sysconf("SC_CLK_TCK") - (time.process_time() - own)
+    return max(0.0, taken / seconds)
+
+
 def describe(device: torch.device, threads: int) -> dict[str, Any]:
     """Machine, clocks, caches, threads, level of instructions, and the GPU in use."""
     clocks = [float(value) for value in _cpuinfo("cpu MHz")]
@@ -74,7 +92,7 @@ def describe(device: torch.device, threads: int) -> dict[str, Any]:
         "threads": threads,
         "caches": _cache_sizes(),
         "reported_mhz": {"lowest": min(clocks), "highest": max(clocks)} if clocks else None,
-        "load_average": os.getloadavg()[0],
+        "cores_taken_by_others": cores_taken_by_others(),
         "device": device.type,
     }
     try:

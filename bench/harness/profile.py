@@ -31,7 +31,8 @@ def _trace(contestant: Contestant, inputs: object, settings: Settings, file: Pat
     on_gpu = settings.device.type == "cuda"
     if on_gpu:
         activities.append(ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities, with_stack=True, record_shapes=True) as profiler:
+    # Without Python frames: torch 2.13 now and then fails to decode their names.
+    with torch.profiler.profile(activities=activities, record_shapes=True) as profiler:
         for _ in range(CALLS):
             with torch.profiler.record_function(contestant.name):
                 prepared.call()

@@ -5,6 +5,10 @@ import copy
 import importlib.util
 import io
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +101,16 @@ def test_machine_is_described():
     assert found["threads"] == 2
     assert found["features"]["isa"] in ("scalar", "avx2", "avx512", "amx")
     assert machine.versions()["torch"] == torch.__version__
+
+
+def test_work_of_others_is_seen_and_own_work_is_not():
+    assert 0.0 <= machine.cores_taken_by_others(0.05) <= os.cpu_count() + 1
+    spin = "import time\nend = time.time() + 20\nwhile time.time() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", spin]) as other:
+        time.sleep(0.3)
+        taken = machine.cores_taken_by_others(0.4)
+        other.kill()
+    assert taken > 0.2
 
 
 # ---- against an earlier run ------------------------------------------------------------------------------
