@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what a bench has measured into the documents, between `<!-- results -->` and `<!-- /results -->`.
+
+results_table.py results/bench.json README.md docs/benchmarks.md
+
+A document named benchmarks.md gets every contestant with time, rate, share of the limit and check; the others get a
+table of peers' time over ours. No number is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+OURS = "warphash"
+
+
+def seconds_text(seconds: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def ratio_text(ratio: float) -> str:
+    """Two digits: a ratio of medians is not worth more."""
+    rounded = float(f"{ratio:.2g}")
+    return f"{rounded:,.0f}×" if rounded >= 10 else f"{rounded:.1f}×" if rounded >= 1 else f"{rounded:.2f}×"
+
+
+def _measured(workload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [row for row in workload["rows"] if row["status"] == "measured"]
+
+
+def _family(contestant: str) -> str:
+    """The ways of torch are one column, of which the best counts."""
+    return "torch (best)" if contestant.startswith("torch") else contestant
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        "|---|" + "---:|" * (len(head) - 1),
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+
+
+def _room_tables(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One table a group: our time and share of the limit, then peers' time over ours."""
+    lines = []
+    for group in dict.fromkeys(workload["group"] for workload in workloads):
+        members = [workload for workload in workloads if workload["group"] == group]
+        columns: dict[str, None] = {}
+        for workload in members:
+            columns |= {_family(row["contestant"]): None for row in _measured(workload)}
+        columns = {name: None for name in columns if not name.startswith(OURS)}
+        rows = []
+        for workload in members:
+            found = {row["contestant"]: row for row in _measured(workload)}
+            ours = found.get(OURS)
+            if ours is None:
+                continue
+            limit = f"{ours['of_limit']:.0%}" if ours["of_limit"] is not None else "–"
+            cells = [workload["name"], seconds_text(ours["seconds"]), limit]
+            for column in columns:
+                ratios = [row["time_over_ours"] for name, row in found.items() if _family(name) == column]
+                cells.append(ratio_text(min(ratios)) if ratios else "–")
+            rows.append(cells)
+        lines += [f"**{group}**", "", *_table([OURS, "time", "of limit", *columns], rows)]
+    return lines
+
+
+def _full_tables(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One table a workload, every contestant."""
+    lines = []
+    for workload in workloads:
+        rows = []
+        for row in workload["rows"]:
+            if row["status"] != "measured":
+                rows.append([row["contestant"], f"not measured: {row['reason']}", "", "", "", ""])
+                continue
+            rows.append(
+                [
+                    row["contestant"],
+                    seconds_text(row["seconds"]) + (" *" if row["share"] < 1 else ""),
+                    f"{row['rate'] / 1e9:.3g}",
+                    ratio_text(row["time_over_ours"]) if row["time_over_ours"] else "–",
+                    f"{row['of_limit']:.0%} ({row['limit']})" if row["of_limit"] is not None else "–",
+                    row["check"],
+                ]
+            )
+        head = ["contestant", "time", "G items/s", "time over ours", "of the nearest limit", "answer"]
+        lines += [f"### {workload['room']}: {workload['name']}", "", *_table(head, rows)]
+    return lines
+
+
+def _heading(data: Mapping[str, Any]) -> list[str]:
+    machine, settings = data["machine"], data["settings"]
+    where = machine["gpu"]["name"] if isinstance(machine.get("gpu"), dict) else machine["cpu"]
+    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    return [
+        f"Measured {data['date'][:10]} on {where}, {settings['threads']} threads, `{settings['mode']}` run;",
+        f"{versions}.",
+        "",
+    ]
+
+
+def _targets(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
+    verdicts = [(workload["name"], target) for workload in workloads for target in workload["targets"]]
+    judged = [(name, target) for name, target in verdicts if target["met"] is not None]
+    if not judged:
+        return []
+    missed = [
+        f"- missed: {name}: {target['text']}; found {target['found']}" for name, target in judged if not target["met"]
+    ]
+    return [f"Targets met: {len(judged) - len(missed)} of {len(judged)} that this machine can judge.", "", *missed, ""]
+
+
+def text(data: Mapping[str, Any], full: bool) -> str:
+    """The lines between the marks."""
+    workloads = data["workloads"]
+    lines = _heading(data)
+    if full:
+        lines += _targets(workloads) + _full_tables(workloads)
+        lines.append("\\* given less work and scaled up; *sampled*: the answer was checked on that part.")
+    else:
+        lines += ["Columns of peers: their time over ours, above 1 where warphash is faster.", ""]
+        lines += _room_tables(workloads) + _targets(workloads)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="what `python -m bench --json` wrote")
+    parser.add_argument("documents", type=Path, nargs="+")
+    options = parser.parse_args(arguments)
+    try:
+        data = json.loads(options.results.read_text())
+    except (OSError, ValueError) as error:
+        print(f"{options.results}: {error}; run `make bench` first", file=sys.stderr)
+        return 2
+    for document in options.documents:
+        old = document.read_text()
+        if not MARKED.search(old):
+            print(f"{document}: has no <!-- results --> … <!-- /results -->", file=sys.stderr)
+            return 2
+        new = text(data, full=document.name == "benchmarks.md")
+        document.write_text(MARKED.sub(lambda found: found[1] + new + found[2], old))  # noqa: B023
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
