@@ -24,7 +24,7 @@ constexpr int query_tile = 4, code_vectors = 4, lanes = 8;
 int tile_codes(int words) {
   // 16 KiB leave room in L1 for the queries' words and limits; wide codes shrink to 2 groups.
   int codes = 2048 / words / group_codes * group_codes;
-  return codes < 64 ? 64 : codes > 1024 ? 1024 : codes;
+  return codes < 64 ? 64 : codes;
 }
 size_t tile_bytes(int words) { return static_cast<size_t>(tile_codes(words)) * words * 8; }
 
