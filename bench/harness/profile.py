@@ -32,10 +32,13 @@ def _trace(contestant: Contestant, inputs: object, settings: Settings, file: Pat
     if on_gpu:
         activities.append(ProfilerActivity.CUDA)
     # Without Python frames: torch 2.13 now and then fails to decode their names.
-    with torch.profiler.profile(activities=activities, record_shapes=True) as profiler:
-        for _ in range(CALLS):
+    # The first call under a profiler sets it up and is left out.
+    plan = torch.profiler.schedule(wait=0, warmup=1, active=CALLS, repeat=1)
+    with torch.profiler.profile(activities=activities, schedule=plan, record_shapes=True) as profiler:
+        for _ in range(1 + CALLS):
             with torch.profiler.record_function(contestant.name):
                 prepared.call()
+            profiler.step()
         if on_gpu:
             torch.cuda.synchronize(settings.device)
     profiler.export_chrome_trace(str(file))
@@ -43,6 +46,7 @@ def _trace(contestant: Contestant, inputs: object, settings: Settings, file: Pat
     own = {
         event.key: (event.self_device_time_total if on_gpu else event.self_cpu_time_total) * scale
         for event in profiler.key_averages()
+        if not event.key.startswith("ProfilerStep")
     }
     # The frame around a call holds what no event inside it claims: Python itself.
     own = {("(Python itself)" if key == contestant.name else key): value for key, value in own.items()}
