@@ -122,10 +122,11 @@ double core_clock() {
   const auto chain = [](int, int64_t rounds) {
     uint64_t x = 1;
     for (int64_t round = 0; round < rounds; ++round)
-      asm volatile("add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0"
-                   : "+r"(x)
-                   :
-                   : "cc");
+      asm volatile(
+          "add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0"
+          : "+r"(x)
+          :
+          : "cc");
     consumed += x;
   };
   return 8 * rounds_per_second(1, chain);
@@ -173,7 +174,8 @@ double unit_rate(Unit unit, int threads) {
     case Unit::distance_avx512: return isa >= Isa::avx512 ? loop_rate(loops_avx512().distance, threads) : absent;
     case Unit::multiply_add: return loop_rate(best_loops().multiply_add, threads);
     case Unit::int8_avx512:
-      return isa >= Isa::avx512 && __builtin_cpu_supports("avx512vnni") ? loop_rate(loops_avx512().int8_dot, threads) : absent;
+      return isa >= Isa::avx512 && __builtin_cpu_supports("avx512vnni") ? loop_rate(loops_avx512().int8_dot, threads)
+                                                                        : absent;
     case Unit::int8_amx: return isa >= Isa::amx && amx_permitted() ? loop_rate(int8_dot_amx(), threads) : absent;
   }
   return absent;

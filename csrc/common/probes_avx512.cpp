@@ -104,8 +104,14 @@ uint64_t int8_dot(int64_t rounds) {
 }  // namespace
 
 const Loops& loops_avx512() {
-  static constexpr Loops loops = {
-      read, write, write_around, {popcount, 8 * 8}, {}, {distance, 8 * 8}, {multiply_add, 12 * 16}, {int8_dot, 10 * 64}};
+  static constexpr Loops loops = {read,
+                                  write,
+                                  write_around,
+                                  {popcount, 8 * 8},
+                                  {},
+                                  {distance, 8 * 8},
+                                  {multiply_add, 12 * 16},
+                                  {int8_dot, 10 * 64}};
   return loops;
 }
 

@@ -74,7 +74,8 @@ void bind_probes(py::module_& module) {
   bind_unit(sub, "popcount_avx2", Unit::popcount_avx2, "64-bit words counted a second by AVX2 nibble lookups.");
   bind_unit(sub, "popcount_avx512", Unit::popcount_avx512, "64-bit words counted a second by vpopcntq.");
   bind_unit(sub, "distance_word", Unit::distance_word, "64-bit words a second through xor, popcnt and add.");
-  bind_unit(sub, "distance_avx512", Unit::distance_avx512, "64-bit words a second through vpxorq, vpopcntq and vpaddq.");
+  bind_unit(sub, "distance_avx512", Unit::distance_avx512,
+            "64-bit words a second through vpxorq, vpopcntq and vpaddq.");
   bind_unit(sub, "multiply_add", Unit::multiply_add, "float32 multiply-adds a second.");
   bind_unit(sub, "int8_avx512", Unit::int8_avx512, "int8 multiply-adds a second by vpdpbusd.");
   bind_unit(sub, "int8_amx", Unit::int8_amx, "int8 multiply-adds a second by AMX tdpbssd.");
