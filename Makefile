@@ -123,7 +123,7 @@ gpu:
 # ---- what is given out ---------------------------------------------------------------------------------------------------
 .PHONY: docs wheel
 docs: $(STAMPS)/docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo 'site/index.html'
 
 wheel: $(STAMPS)/build

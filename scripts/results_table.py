@@ -34,6 +34,12 @@ def ratio_text(ratio: float) -> str:
     return f"{rounded:,.0f}×" if rounded >= 10 else f"{rounded:.1f}×" if rounded >= 1 else f"{rounded:.2f}×"
 
 
+def limit_text(name: str) -> str:
+    """`read:33554432` for readers: read 32 MiB."""
+    kind, _, size = name.partition(":")
+    return f"{kind} {int(size) / (1 << 20):g} MiB" if size else kind
+
+
 def _measured(workload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [row for row in workload["rows"] if row["status"] == "measured"]
 
@@ -92,7 +98,7 @@ def _full_tables(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
                     seconds_text(row["seconds"]) + (" *" if row["share"] < 1 else ""),
                     f"{row['rate'] / 1e9:.3g}",
                     ratio_text(row["time_over_ours"]) if row["time_over_ours"] else "–",
-                    f"{row['of_limit']:.0%} ({row['limit']})" if row["of_limit"] is not None else "–",
+                    f"{row['of_limit']:.0%} ({limit_text(row['limit'])})" if row["of_limit"] is not None else "–",
                     row["check"],
                 ]
             )
