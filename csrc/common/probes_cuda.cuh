@@ -23,8 +23,4 @@ cudaError_t probe_mma_s8(int multiprocessors, int rounds, unsigned* sink, cudaSt
 constexpr int probe_threads = 1024;  // a multiprocessor's block
 constexpr int probe_unroll = 8;      // popcs or mmas a thread, or warp, and round; independent of one another
 
-// What the compiler of the CUDA half was: "13.0", and the targets of its ordinary files, "800,900".
-const char* nvcc_version();
-const char* nvcc_targets();
-
 }  // namespace warphash

@@ -67,7 +67,7 @@ cudaError_t count_keys(Metric metric, const Search& search, int alignment, int m
   const Splits splits = split_database(search.database_count, tiles, int64_t{8} * multiprocessors, least_codes);
   const bool shared = bins <= most_shared_bins;
   return with_metric(metric, [&](auto which) {
-    return with_alignment(alignment, [&](auto constant) {
+    return with_alignment<16, 4, 1>(alignment, [&](auto constant) {
       return launch(histograms<which.value, constant.value>, dim3(unsigned(tiles * splits.count)), dim3(threads),
                     shared ? size_t(queries) * bins * sizeof(unsigned) : 0, stream, search, bins, shift, progress,
                     splits.codes, splits.count, shared, reinterpret_cast<unsigned long long*>(counts));

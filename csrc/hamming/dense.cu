@@ -42,7 +42,7 @@ cudaError_t cdist(const Problem& problem, void* workspace, int32_t* out, cudaStr
     cudaError_t error = prepare(Metric::distance, problem, first, count, workspace, &search, stream);
     if (error != cudaSuccess) return error;
     const int64_t tiles = ceil_divide(problem.database_count, threads) * ceil_divide(count, queries);
-    error = with_alignment(alignment_of(problem), [&](auto constant) {
+    error = with_alignment<16, 4, 1>(alignment_of(problem), [&](auto constant) {
       return launch(distances<constant.value>, dim3(unsigned(clamp(tiles, 1, most_blocks))), dim3(threads), 0, stream,
                     search, first, out);
     });

@@ -93,13 +93,24 @@ __global__ void __launch_bounds__(32 * warps) compare_warpgroups(const Search se
         passes |= filter.passes(d[4 * n + i], sizes[0]) | filter.passes(d[4 * n + 2 + i], sizes[1]);
       }
     if (passes) {
+      // Two columns at a time, as in the twin.
+#pragma unroll 1
+      for (int tile_here = 0; tile_here < column_tiles; ++tile_here) {
+        int common[4] = {};
+        unsigned query_size[2] = {};
 #pragma unroll
-      for (int n = 0; n < column_tiles; ++n)
+        for (int n = 0; n < column_tiles; ++n) {
+#pragma unroll
+          for (int r = 0; r < 4; ++r) common[r] = n == tile_here ? d[4 * n + r] : common[r];
+#pragma unroll
+          for (int i = 0; i < 2; ++i) query_size[i] = n == tile_here ? query_sizes[n][i] : query_size[i];
+        }
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
-          const unsigned key = Filter<metric>::key(d[4 * n + r], query_sizes[n][r % 2], sizes[r / 2]);
-          full |= tile.offer(8 * n + 2 * member + r % 2, key, code + 8 * (r / 2));
+          const unsigned key = Filter<metric>::key(common[r], query_size[r % 2], sizes[r / 2]);
+          full |= tile.offer(8 * tile_here + 2 * member + r % 2, key, code + 8 * (r / 2));
         }
+      }
     }
     tile.end_round(full);
   }
@@ -113,8 +124,8 @@ cudaError_t launch_warpgroups(const Search& search, int alignment, const Lists& 
   const size_t shared_bytes = columns + size_t(warps) * lists.capacity * sizeof(Entry);
   constexpr size_t most = 200 << 10;  // of 227 KiB a block may have on sm_90
   if (shared_bytes > most) return cudaErrorNotSupported;
-  return with_alignment(alignment == 16 ? 8 : alignment, [&](auto constant) {
-    auto kernel = compare_warpgroups<metric, bytes, constant.value == 16 ? 8 : constant.value>;
+  return with_alignment<8, 4, 1>(alignment, [&](auto constant) {
+    auto kernel = compare_warpgroups<metric, bytes, constant.value>;
     cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
     if (error != cudaSuccess) return error;
     return launch(kernel, dim3(unsigned(tiles * lists.splits)), dim3(32 * warps), shared_bytes, stream, search, lists);

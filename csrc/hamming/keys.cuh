@@ -170,15 +170,14 @@ __device__ __forceinline__ void compute_keys(const Search& search, int64_t first
   }
 }
 
-// Calls body with the alignment as a constant: body(std::integral_constant<int, 16>()) and so on.
-template <class Body>
+// Calls body with the largest of the served alignments (falling, the last one is 1) as a constant:
+// body(std::integral_constant<int, 16>()) and so on.
+template <int served, int... smaller, class Body>
 cudaError_t with_alignment(int alignment, const Body& body) {
-  switch (alignment) {
-    case 16: return body(std::integral_constant<int, 16>());
-    case 8: return body(std::integral_constant<int, 8>());
-    case 4: return body(std::integral_constant<int, 4>());
-    default: return body(std::integral_constant<int, 1>());
-  }
+  if constexpr (sizeof...(smaller) == 0)
+    return body(std::integral_constant<int, served>());
+  else
+    return alignment >= served ? body(std::integral_constant<int, served>()) : with_alignment<smaller...>(alignment, body);
 }
 
 // The same for the metric.

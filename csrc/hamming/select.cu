@@ -171,7 +171,7 @@ cudaError_t launch_walk(Metric metric, const Search& search, int alignment, cons
   const int blocks_a_tile = static_cast<int>(ceil_divide(counts.splits.count, warps));
   const dim3 grid(unsigned(ceil_divide(search.query_count, queries) * blocks_a_tile));
   return with_metric(metric, [&](auto which) {
-    return with_alignment(alignment, [&](auto constant) {
+    return with_alignment<16, 4, 1>(alignment, [&](auto constant) {
       return launch(walk<which.value, constant.value, writes>, grid, dim3(threads), 0, stream, search, thresholds, counts,
                     rows, blocks_a_tile);
     });

@@ -105,17 +105,30 @@ __global__ void __launch_bounds__(32 * warps) compare(const Search search, const
           passes |= filter.passes(d[m][n][2 * h], code_sizes[n][0]) | filter.passes(d[m][n][2 * h + 1], code_sizes[n][1]);
       }
     if (passes) {
+      // A row at a time, so that this rarely taken code stays small; registers cannot be indexed, so its counts are picked.
+#pragma unroll 1
+      for (int r = 0; r < 2 * query_tiles; ++r) {
+        int common[code_tiles][2] = {};
+        unsigned query_size = 0;
 #pragma unroll
-      for (int m = 0; m < query_tiles; ++m)
+        for (int m = 0; m < query_tiles; ++m)
 #pragma unroll
-        for (int h = 0; h < 2; ++h)
+          for (int h = 0; h < 2; ++h) {
+            const bool here = r == 2 * m + h;
+            query_size = here ? query_sizes[m][h] : query_size;
 #pragma unroll
-          for (int n = 0; n < code_tiles; ++n)
+            for (int n = 0; n < code_tiles; ++n)
 #pragma unroll
-            for (int i = 0; i < 2; ++i) {
-              const unsigned key = Filter<metric>::key(d[m][n][2 * h + i], query_sizes[m][h], code_sizes[n][i]);
-              full |= tile.offer(16 * m + 8 * h + group, key, first + warp * warp_codes + 8 * n + 2 * member + i);
-            }
+              for (int i = 0; i < 2; ++i) common[n][i] = here ? d[m][n][2 * h + i] : common[n][i];
+          }
+#pragma unroll
+        for (int n = 0; n < code_tiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            const unsigned key = Filter<metric>::key(common[n][i], query_size, code_sizes[n][i]);
+            full |= tile.offer(8 * r + group, key, first + warp * warp_codes + 8 * n + 2 * member + i);
+          }
+      }
     }
     tile.end_round(full);
   }
@@ -126,8 +139,8 @@ template <Metric metric, bool bytes>
 cudaError_t launch_compare(const Search& search, int alignment, const Lists& lists, cudaStream_t stream) {
   const int64_t tiles = (search.query_count + tile_queries - 1) / tile_queries;
   const size_t shared_bytes = size_t(warps) * lists.capacity * sizeof(Entry);
-  return with_alignment(alignment == 16 ? 8 : alignment, [&](auto constant) {
-    auto kernel = compare<metric, bytes, constant.value == 16 ? 8 : constant.value>;
+  return with_alignment<8, 4, 1>(alignment, [&](auto constant) {
+    auto kernel = compare<metric, bytes, constant.value>;
     cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
     if (error != cudaSuccess) return error;
     return launch(kernel, dim3(unsigned(tiles * lists.splits)), dim3(32 * warps), shared_bytes, stream, search, lists);

@@ -121,7 +121,7 @@ cudaError_t launch_scan(const Search& search, int alignment, const Lists& lists,
   const int64_t tiles = (search.query_count + queries - 1) / queries;
   const int blocks_a_tile = (lists.splits + warps - 1) / warps;
   const size_t shared_bytes = size_t(warps) * lists.capacity * sizeof(Entry);
-  return with_alignment(alignment, [&](auto constant) {
+  return with_alignment<16, 8, 4, 1>(alignment, [&](auto constant) {
     constexpr int alignment_known = constant.value;
     // Single bytes are slow whatever is done about it; then at least the code stays small.
     auto kernel = scan<metric, queries, alignment_known == 1 ? 1 : codes, alignment_known>;

@@ -143,8 +143,8 @@ PYBIND11_MODULE(_C_cuda, module) {
     py::dict info;
     int runtime = 0;
     check(cudaRuntimeGetVersion(&runtime));
-    info["nvcc"] = warphash::nvcc_version();
-    info["targets"] = warphash::nvcc_targets();
+    info["nvcc"] = WARPHASH_NVCC;
+    info["architectures"] = WARPHASH_CUDA_ARCHITECTURES;
     info["cuda_runtime"] = std::to_string(runtime / 1000) + "." + std::to_string(runtime % 1000 / 10);
     return info;
   });

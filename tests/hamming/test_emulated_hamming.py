@@ -155,6 +155,17 @@ def test_many_queries_and_empty_codes(emulated_kernels: EmulatedKernels) -> None
         check_topk(emulated_kernels, metric, "automatic", queries_for(metric, generator, 2, 0), no_bits, 3)
 
 
+def test_codes_too_wide_for_tensor_cores(emulated_kernels: EmulatedKernels) -> None:
+    generator = np.random.default_rng(6)
+    database, queries = codes(generator, 20, 4100), codes(generator, 35, 4100)
+    check_topk(emulated_kernels, DISTANCE, "automatic", queries, database, 3)
+    check_topk(
+        emulated_kernels, SCORE, "automatic", queries_for(SCORE, generator, 1, 600), codes(generator, 20, 600), 3
+    )
+    with pytest.raises(EmulationError, match="801"):
+        run_topk(emulated_kernels, DISTANCE, "mma_b1", queries, database, 3)
+
+
 def test_scores_that_are_not_numbers(emulated_kernels: EmulatedKernels) -> None:
     generator = np.random.default_rng(5)
     database = codes(generator, 50, 2)
