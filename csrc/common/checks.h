@@ -8,18 +8,20 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <cstdint>
-#include <initializer_list>
 #include <vector>
+
+#include "common/memory.h"
 
 namespace warphash {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-inline Tensor empty_on_cpu(std::initializer_list<int64_t> sizes, ScalarType type) {
-  std::vector<int64_t> shape(sizes);
-  return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt,
-                              torch::stable::Device(torch::headeronly::DeviceType::CPU));
+inline Tensor empty_on_cpu(const std::vector<int64_t>& shape, ScalarType type) {
+  Tensor out = torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt,
+                                    torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  prefer_large_pages(out.mutable_data_ptr(), static_cast<size_t>(out.numel()) * out.element_size());
+  return out;
 }
 
 // A matrix of bytes with contiguous rows.

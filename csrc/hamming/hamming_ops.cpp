@@ -81,8 +81,7 @@ Tensor pack_cpu(const Tensor& x, double threshold) {
   shape.back() = bytes;
   int64_t rows = 1;
   for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-  Tensor codes = torch::stable::empty({shape.data(), shape.size()}, ScalarType::Byte, std::nullopt,
-                                      torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  Tensor codes = empty_on_cpu(shape, ScalarType::Byte);
   if (rows > 0 && bits > 0)
     pack(value_type(x), values.const_data_ptr(), rows, bits, threshold, codes.mutable_data_ptr<uint8_t>());
   return codes;
@@ -97,8 +96,7 @@ Tensor unpack_cpu(const Tensor& packed, int64_t bits) {
   shape.back() = bits;
   int64_t rows = 1;
   for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-  Tensor out = torch::stable::empty({shape.data(), shape.size()}, ScalarType::Bool, std::nullopt,
-                                    torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  Tensor out = empty_on_cpu(shape, ScalarType::Bool);
   if (rows > 0 && bits > 0) unpack(codes.const_data_ptr<uint8_t>(), rows, bytes, bits, out.mutable_data_ptr<bool>());
   return out;
 }

@@ -135,16 +135,19 @@ void pack(ValueType type, const void* values, int64_t rows, int64_t bits, double
 
 void unpack(const uint8_t* codes, int64_t rows, int64_t bytes, int64_t bits, bool* out) {
   static_assert(sizeof(bool) == 1);
+  const __m128i places = _mm_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
   over_rows(rows, bits, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       const uint8_t* code = codes + row * bytes;
       uint8_t* to = reinterpret_cast<uint8_t*>(out) + row * bits;
       int64_t bit = 0;
-      for (; bit + 8 <= bits; bit += 8) {
-        // Each bit to a byte of its own: spread the byte, keep one bit of each copy, carry it to the byte's top.
-        uint64_t spread = (code[bit / 8] * 0x0101010101010101u & 0x8040201008040201u) + 0x00406070787c7e7fu;
-        spread = spread >> 7 & 0x0101010101010101u;
-        std::memcpy(to + bit, &spread, 8);
+      for (; bit + 16 <= bits; bit += 16) {
+        // Both bytes eight times over, then one bit of each copy.
+        __m128i copies = _mm_cvtsi32_si128(code[bit / 8] | code[bit / 8 + 1] << 8);
+        copies = _mm_shufflelo_epi16(_mm_unpacklo_epi8(copies, copies), 0x50);
+        copies = _mm_unpacklo_epi32(copies, copies);
+        const __m128i set = _mm_cmpeq_epi8(_mm_and_si128(copies, places), places);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + bit), _mm_and_si128(set, _mm_set1_epi8(1)));
       }
       for (; bit < bits; ++bit) to[bit] = code[bit / 8] >> (bit % 8) & 1;
     }
