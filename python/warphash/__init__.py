@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """warphash: fast, exact, differentiable hash kernels for PyTorch, the same numbers on every machine."""
 
-from . import _load  # first: registers the operators
-from . import hamming, interop, nn, retrieval
+from . import _load, hamming, interop, nn, retrieval  # _load comes first: it registers the operators
 from ._load import build_info
 
 __version__ = _load.version()

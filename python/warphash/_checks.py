@@ -40,16 +40,17 @@ def count(name: str, value: Any, lowest: int = 0) -> int:
         value = index()
     if value < lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {value}")
-    return value  # type: ignore[no-any-return]
+    number: int = value
+    return number
 
 
 def result_count(name: str, value: Any, rows: int) -> int:
     """A count >= 0 of results for each of ``rows`` rows, whose 8-byte indices an address space can hold."""
-    value = count(name, value)
+    wanted = count(name, value)
     # Under torch.compile a bound would become a guard; the largest of counts shows at run time anyway.
-    if isinstance(value, int) and isinstance(rows, int) and value > (most := 2**60 // max(rows, 1)):
-        raise ValueError(f"{name} must be at most {most} for {rows} rows, got {value}")
-    return value
+    if isinstance(wanted, int) and isinstance(rows, int) and wanted > (most := 2**60 // max(rows, 1)):
+        raise ValueError(f"{name} must be at most {most} for {rows} rows, got {wanted}")
+    return wanted
 
 
 def data_is_checked(validate: bool) -> bool:

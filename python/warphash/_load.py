@@ -47,8 +47,9 @@ def build_info() -> dict[str, Any]:
 
     Returns:
         A dict with ``version``, ``compiler``, ``target_torch`` (the oldest torch the binary loads on), ``sanitizers``,
-        ``torch`` (the running version), ``machine_isa`` (the best instruction set of this machine), ``isa`` (the one in
-        use), ``amx_permitted``, ``threads``, and ``cuda``: a dict of the CUDA half, or a str that says why it is missing.
+        ``torch`` (the running version), ``machine_isa`` (the best instruction set of this machine), ``isa`` (the one
+        in use), ``amx_permitted``, ``threads``, and ``cuda``: a dict of the CUDA half, or a str that says why it is
+        missing.
     """
     info: dict[str, Any] = dict(_C.build_info())
     info["version"] = version()

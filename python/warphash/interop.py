@@ -2,8 +2,8 @@
 """Arrays of other libraries in, the same kind out.
 
 NumPy arrays, CuPy arrays and everything else that speaks DLPack or ``__cuda_array_interface__`` is taken without a copy
-where that is safe, and answers come back in the caller's kind. Read-only arrays are never written: no operator of warphash
-writes its inputs, and a read-only or negatively strided NumPy array is copied first.
+where that is safe, and answers come back in the caller's kind. Read-only arrays are never written: no operator of
+warphash writes its inputs, and a read-only or negatively strided NumPy array is copied first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def as_tensor(x: Any, name: str = "x") -> torch.Tensor:
         if any(stride < 0 for stride in getattr(x, "strides", None) or ()):
             x = x.copy()  # torch ends the process on negative strides
         try:
-            return torch.from_dlpack(x)
+            return torch.utils.dlpack.from_dlpack(x)
         except (TypeError, ValueError, RuntimeError, BufferError) as error:
             raise TypeError(f"{name} cannot be taken through DLPack: {error}") from error
     if hasattr(x, "__cuda_array_interface__"):

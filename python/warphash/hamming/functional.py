@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public functions of Hamming search: checks of arguments, then one operator each.
 
-A code is a row of bytes; bit ``j`` of a code is bit ``j % 8`` of byte ``j // 8``, and the bits past a code's width are zero.
-All functions take torch tensors (CPU or CUDA), NumPy arrays and arrays that speak DLPack, and answer in the caller's kind.
-Nothing of size queries x database is ever stored, but by :func:`cdist`, whose result it is.
+A code is a row of bytes; bit ``j`` of a code is bit ``j % 8`` of byte ``j // 8``, and the bits past a code's width are
+zero. All functions take torch tensors (CPU or CUDA), NumPy arrays and arrays that speak DLPack, and answer in the
+caller's kind. Nothing of size queries x database is ever stored, but by :func:`cdist`, whose result it is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def _codes(x: Any, name: str) -> torch.Tensor:
     return codes
 
 
-def _pair(queries: Any, database: Any, names: tuple[str, str] = ("queries", "database")) -> tuple[torch.Tensor, torch.Tensor]:
+def _pair(
+    queries: Any, database: Any, names: tuple[str, str] = ("queries", "database")
+) -> tuple[torch.Tensor, torch.Tensor]:
     a, b = _codes(queries, names[0]), _codes(database, names[1])
     _checks.same_device(names[0], a, names[1], b)
     if a.shape[1] != b.shape[1]:
@@ -78,9 +80,9 @@ def _threshold(threshold: Any, dtype: torch.dtype) -> float:
 def pack(x: Any, threshold: float = 0.0) -> Any:
     """Packs the signs of values into codes: ``bit = x >= threshold``.
 
-    The comparison is made in the dtype of ``x``: for floating-point values the threshold is first rounded to it (through
-    float32 for 16-bit types), integers are compared exactly. A bool ``x`` holds the bits themselves. NaN gives 0, and
-    both zeros reach a threshold of 0.
+    The comparison is made in the dtype of ``x``: for floating-point values the threshold is first rounded to it
+    (through float32 for 16-bit types), integers are compared exactly. A bool ``x`` holds the bits themselves. NaN gives
+    0, and both zeros reach a threshold of 0.
 
     Args:
         x: ``[..., bits]``, any real dtype or bool.
@@ -132,7 +134,8 @@ def unpack(codes: Any, bits: int) -> Any:
         raise ValueError("codes must be [..., bytes], got a 0-dimensional tensor")
     bits = _checks.count("bits", bits)
     if bits > 8 * packed.shape[-1]:
-        raise ValueError(f"bits must be at most {8 * packed.shape[-1]} for codes of {packed.shape[-1]} bytes, got {bits}")
+        width = packed.shape[-1]
+        raise ValueError(f"bits must be at most {8 * width} for codes of {width} bytes, got {bits}")
     _checks.device_served("codes", packed)
     return like(codes, torch.ops.warphash.hamming_unpack(packed, bits))
 
@@ -166,8 +169,8 @@ def topk(queries: Any, database: Any, k: int, *, mask: Any = None) -> tuple[Any,
         mask: bool ``[N]`` or ``[Q, N]``; only codes where it is True are returned.
 
     Returns:
-        (distances int32 ``[Q, k]``, indices int64 ``[Q, k]``). A row with fewer than k admitted codes ends with distance
-        2147483647 and index -1.
+        (distances int32 ``[Q, k]``, indices int64 ``[Q, k]``). A row with fewer than k admitted codes ends with
+        distance 2147483647 and index -1.
 
     Raises:
         TypeError, ValueError: dtype, shape, width or device do not fit, or k is negative.
@@ -215,8 +218,8 @@ def histogram(queries: Any, database: Any, *, mask: Any = None) -> Any:
         mask: as for :func:`topk`; codes where it is False are not counted.
 
     Returns:
-        int64 ``[Q, 8 * bytes + 1]``. Its cumulative sums are the sizes of range searches; two of them (all codes, relevant
-        codes) give tie-aware average precision without sorting.
+        int64 ``[Q, 8 * bytes + 1]``. Its cumulative sums are the sizes of range searches; two of them (all codes,
+        relevant codes) give tie-aware average precision without sorting.
 
     Raises:
         TypeError, ValueError: as for :func:`topk`.
@@ -230,9 +233,9 @@ def histogram(queries: Any, database: Any, *, mask: Any = None) -> Any:
 def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = True) -> tuple[Any, Any]:
     """The k codes of highest asymmetric score: float queries against packed codes.
 
-    The score of a code with bits ``b`` is ``sum_j q_j (2 b_j - 1)``, the inner product with its signs, summed in float32
-    in one order on every machine: sums of four bits first, then from the first nibble to the last. So scores are equal
-    bit for bit on CPU and CUDA.
+    The score of a code with bits ``b`` is ``sum_j q_j (2 b_j - 1)``, the inner product with its signs, summed in
+    float32 in one order on every machine: sums of four bits first, then from the first nibble to the last. So scores
+    are equal bit for bit on CPU and CUDA.
 
     Args:
         queries: floating point ``[Q, bits]``, finite; computed in float32.
@@ -242,8 +245,8 @@ def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = Tru
             score of NaN is never returned.
 
     Returns:
-        (scores float32 ``[Q, k]``, largest first, ties by index; indices int64 ``[Q, k]``). Short rows end with -inf and
-        -1. Scores are differentiable in the queries.
+        (scores float32 ``[Q, k]``, largest first, ties by index; indices int64 ``[Q, k]``). Short rows end with -inf
+        and -1. Scores are differentiable in the queries.
 
     Raises:
         TypeError: queries are not floating point, database is not uint8.
@@ -264,7 +267,7 @@ def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = Tru
     if _checks.data_is_checked(validate) and q.device.type != "meta" and not bool(torch.isfinite(q).all()):
         raise ValueError("queries must be finite, got NaN or infinity")
     wide = torch.nn.functional.pad(q.float(), (0, 8 * bytes_ - bits))
-    scores, indices = AsymmetricTopk.apply(wide, d, k)
+    scores, indices = AsymmetricTopk.apply(wide, d, k)  # type: ignore[no-untyped-call]
     return like(queries, scores), like(queries, indices)
 
 

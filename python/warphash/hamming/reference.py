@@ -14,12 +14,14 @@ def pack(x: Tensor, threshold: float = 0.0) -> Tensor:
     if x.dtype == torch.bool:
         bits = x
     elif x.dtype.is_floating_point:
-        bits = x >= torch.tensor(threshold, dtype=torch.float64).to(torch.float32 if x.dtype.itemsize < 4 else x.dtype).to(x.dtype)
+        first = torch.float32 if x.dtype.itemsize < 4 else x.dtype
+        bits = x >= torch.tensor(threshold, dtype=torch.float64).to(first).to(x.dtype)
     else:
         bits = torch.tensor([int(v) >= threshold for v in x.reshape(-1).tolist()], dtype=torch.bool).reshape(x.shape)
     padded = torch.nn.functional.pad(bits.to(torch.uint8), (0, -x.shape[-1] % 8))
     weights = 2 ** torch.arange(8, dtype=torch.int32)
-    return (padded.unflatten(-1, (-1, 8)).to(torch.int32) * weights).sum(-1).to(torch.uint8)
+    grouped = padded.reshape(*x.shape[:-1], padded.shape[-1] // 8, 8).to(torch.int32)
+    return (grouped * weights).sum(-1).to(torch.uint8)
 
 
 def unpack(codes: Tensor, bits: int) -> Tensor:

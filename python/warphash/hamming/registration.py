@@ -99,7 +99,7 @@ register_autograd("warphash::hamming_asymmetric_topk", _score_backward, setup_co
 
 
 class AsymmetricTopk(torch.autograd.Function):
-    """The operator for torch.func too, which refuses operators' own derivatives; forward mode raises, never says zero."""
+    """The operator for torch.func, which refuses operators' own derivatives; forward mode raises, never says zero."""
 
     generate_vmap_rule = True
 
@@ -115,7 +115,7 @@ class AsymmetricTopk(torch.autograd.Function):
 
 # ---- vmap -----------------------------------------------------------------------------------------------------------
 def _batched(op: Callable[..., Any], outputs: int) -> Callable[..., Any]:
-    """vmap of an operator on (queries, database, ...): batched queries alone are more queries, all else is a loop."""
+    """The rule for an operator on (queries, database, ...): batched queries alone are more queries, all else a loop."""
 
     def rule(info: Any, in_dims: tuple[int | None, ...], queries: Tensor, database: Tensor, *rest: Any) -> Any:
         if in_dims[0] is not None and all(dim is None for dim in in_dims[1:]) and not _per_query(rest):
@@ -143,12 +143,12 @@ for _name, _outputs in [("topk", 2), ("jaccard_topk", 2), ("asymmetric_topk", 2)
 
 
 @register_vmap("warphash::hamming_pack")
-def _(info: Any, in_dims: tuple[int | None, ...], x: Tensor, threshold: float) -> tuple[Tensor, int]:
+def _(info: Any, in_dims: tuple[int, None], x: Tensor, threshold: float) -> tuple[Tensor, int]:
     return _ops.hamming_pack(x.movedim(in_dims[0], 0), threshold), 0
 
 
 @register_vmap("warphash::hamming_unpack")
-def _(info: Any, in_dims: tuple[int | None, ...], codes: Tensor, bits: int) -> tuple[Tensor, int]:
+def _(info: Any, in_dims: tuple[int, None], codes: Tensor, bits: int) -> tuple[Tensor, int]:
     return _ops.hamming_unpack(codes.movedim(in_dims[0], 0), bits), 0
 
 
