@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every check with a parameter ``case`` runs over all operators; with ``sample`` too, over all of their samples."""
+"""Every check with a parameter ``case`` runs over all operators; with ``sample`` too, over all of their samples.
+
+Some checks run over a group: ``differentiable`` operators; ``constant`` ones, which take floating-point inputs but have no
+derivative; ``vmapped`` ones, whose outputs' sizes do not depend on data.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,16 @@ from .op_case import all_cases
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spreads checks over operators and samples."""
     cases = all_cases()
-    if "differentiable" in metafunc.fixturenames:
-        chosen = [case for case in cases if case.differentiable]
-        metafunc.parametrize("differentiable", chosen, ids=[case.op for case in chosen])
+    groups = {
+        "differentiable": [case for case in cases if case.differentiable],
+        "constant": [
+            case for case in cases if not case.differentiable and any(s.requires_grad() for s in case.samples)
+        ],
+        "vmapped": [case for case in cases if not case.data_dependent],
+    }
+    for name, group in groups.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, group, ids=[case.op for case in group])
     if "sample" in metafunc.fixturenames:
         pairs = [(case, sample) for case in cases for sample in case.samples]
         names = [f"{case.op}-{sample.name}" for case, sample in pairs]

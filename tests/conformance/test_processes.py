@@ -91,8 +91,11 @@ def test_wrong_operands_past_the_public_functions_never_crash() -> None:
 
 
 def test_fork_after_one_thread() -> None:
-    """Of more threads, a forked child hangs, as torch's own operators do: see the docs."""
+    """After more threads a forked child hangs, as with torch's own operators; the docs say so."""
     assert child("after_fork") == {"same": True}
+    docs = (TESTS.parent / "docs/hamming.md").read_text()
+    assert "fork()" in docs
+    assert "spawn" in docs
 
 
 class Packed(torch.utils.data.Dataset[torch.Tensor]):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .op_case import OpCase, Sample, all_cases, same_bits
+from .op_case import OpCase, Sample, same_bits
 
 BATCH = 3
 
@@ -49,11 +49,9 @@ def test_vmap_is_the_loop(case: OpCase) -> None:
         assert all(same_bits(a, b) for a, b in zip(out, expected, strict=True)), dims
 
 
-def test_vmap_of_vmap(case: OpCase) -> None:
-    if case.data_dependent:
-        pytest.skip("refused, see test_vmap_is_the_loop")
-    first, *rest = case.batch.tensors()
-    function = _of_tensors(case, case.batch)
+def test_vmap_of_vmap(vmapped: OpCase) -> None:
+    first, *rest = vmapped.batch.tensors()
+    function = _of_tensors(vmapped, vmapped.batch)
     twice = _batches(_batches(first, 0), 0)
     out = torch.func.vmap(torch.func.vmap(lambda x: function(x, *rest)))(twice)
     for i, j in itertools.product(range(BATCH), repeat=2):
@@ -69,13 +67,15 @@ def test_integer_outputs_carry_no_gradient(case: OpCase, sample: Sample) -> None
             assert out.requires_grad
 
 
-def test_a_loss_around_a_constant_operator_has_its_gradient(case: OpCase) -> None:
+def _floating(constant: OpCase) -> Sample:
+    sample = next(s for s in constant.samples if s.requires_grad() and s.tensors()[0].numel())
+    return sample.mapped(lambda x: x.detach())
+
+
+def test_a_loss_around_a_constant_operator_has_its_gradient(constant: OpCase) -> None:
     """Operators without derivative stand beside differentiable code, under torch.func too."""
-    floating = [s for s in case.samples if s.requires_grad() and s.tensors()[0].numel()]
-    if case.differentiable or not floating:
-        pytest.skip("differentiable, or without floating-point inputs")
-    sample = floating[0].mapped(lambda x: x.detach())
-    function = _of_tensors(case, sample)
+    sample = _floating(constant)
+    function = _of_tensors(constant, sample)
     x, *rest = sample.tensors()
     grad = torch.func.grad(lambda x: (x * x).sum() + function(x, *rest)[0].float().sum())(x)
     assert torch.equal(grad, 2 * x)
@@ -152,11 +152,8 @@ def test_forward_mode_raises_and_never_says_zero(differentiable: OpCase) -> None
         value(*(forward_ad.make_dual(x, x) for x in inputs))
 
 
-def test_forward_mode_of_constants_is_not_floating() -> None:
+def test_forward_mode_of_constants_is_not_floating(constant: OpCase) -> None:
     """As torch's comparisons: an integer output has no tangent that could be mistaken for a derivative."""
-    for case in all_cases():
-        floating = [s for s in case.samples if s.requires_grad()]
-        if not case.differentiable and floating:
-            sample = floating[0].mapped(lambda x: x.detach())
-            tangents = torch.func.jvp(_of_tensors(case, sample), tuple(sample.tensors()), tuple(sample.tensors()))[1]
-            assert not any(t.dtype.is_floating_point for t in tangents)
+    tensors = tuple(_floating(constant).tensors())
+    tangents = torch.func.jvp(_of_tensors(constant, _floating(constant)), tensors, tensors)[1]
+    assert not any(tangent.dtype.is_floating_point for tangent in tangents)
