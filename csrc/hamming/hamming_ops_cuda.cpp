@@ -80,7 +80,7 @@ Tensor pack_cuda(const Tensor& x, double threshold) {
   int64_t rows = 0;
   const int64_t bits = x.size(-1);
   Tensor codes = device.empty(with_last(x, (bits + 7) / 8, &rows), ScalarType::Byte);
-  check_cuda(pack(value_type(x), values.const_data_ptr(), rows, bits, threshold, codes.mutable_data_ptr<uint8_t>(),
+  OnDevice::check(pack(value_type(x), values.const_data_ptr(), rows, bits, threshold, codes.mutable_data_ptr<uint8_t>(),
                   device.stream()));
   return codes;
 }
@@ -93,7 +93,7 @@ Tensor unpack_cuda(const Tensor& packed, int64_t bits) {
   STD_TORCH_CHECK(bits >= 0 && bits <= 8 * bytes, "bits must be in [0, ", 8 * bytes, "], got ", bits);
   int64_t rows = 0;
   Tensor out = device.empty(with_last(codes, bits, &rows), ScalarType::Bool);
-  check_cuda(unpack(codes.const_data_ptr<uint8_t>(), rows, bytes, bits, out.mutable_data_ptr<bool>(), device.stream()));
+  OnDevice::check(unpack(codes.const_data_ptr<uint8_t>(), rows, bytes, bits, out.mutable_data_ptr<bool>(), device.stream()));
   return out;
 }
 
@@ -103,7 +103,7 @@ Tensor cdist_cuda(const Tensor& a, const Tensor& b) {
   const Problem& problem = operands.problem;
   Tensor out = device.empty({problem.query_count, problem.database_count}, ScalarType::Int);
   Tensor workspace = device.workspace(cdist_workspace(problem));
-  check_cuda(cdist(problem, workspace.mutable_data_ptr(), out.mutable_data_ptr<int32_t>(), device.stream()));
+  OnDevice::check(cdist(problem, workspace.mutable_data_ptr(), out.mutable_data_ptr<int32_t>(), device.stream()));
   return out;
 }
 
@@ -113,7 +113,7 @@ Tensor histogram_cuda(const Tensor& queries, const Tensor& database, const std::
   const Problem& problem = operands.problem;
   Tensor out = device.empty({problem.query_count, 8 * problem.bytes + 1}, ScalarType::Long);
   Tensor workspace = device.workspace(histogram_workspace(problem));
-  check_cuda(histogram(problem, device.multiprocessors(), workspace.mutable_data_ptr(), out.mutable_data_ptr<int64_t>(),
+  OnDevice::check(histogram(problem, device.multiprocessors(), workspace.mutable_data_ptr(), out.mutable_data_ptr<int64_t>(),
                        device.stream()));
   return out;
 }
@@ -137,17 +137,17 @@ std::tuple<Tensor, Tensor> topk_of(Metric metric, const Operands& operands, int6
   if (problem.query_count == 0 || k == 0) return {values, indices};
   if (k <= one_pass_k) {
     Tensor workspace = device.workspace(topk_workspace(metric, problem, k, Algorithm::automatic, multiprocessors));
-    check_cuda(topk(metric, problem, k, Algorithm::automatic, multiprocessors, workspace.mutable_data_ptr(),
+    OnDevice::check(topk(metric, problem, k, Algorithm::automatic, multiprocessors, workspace.mutable_data_ptr(),
                     values.mutable_data_ptr(), indices.mutable_data_ptr<int64_t>(), device.stream()));
     return {values, indices};
   }
   Tensor keys = device.empty({problem.query_count, k}, ScalarType::Long);
   Tensor unsorted = device.empty({problem.query_count, k}, ScalarType::Long);
   Tensor workspace = device.workspace(select_workspace(metric, problem, k, multiprocessors));
-  check_cuda(select_topk(metric, problem, k, multiprocessors, workspace.mutable_data_ptr(), keys.mutable_data_ptr<int64_t>(),
+  OnDevice::check(select_topk(metric, problem, k, multiprocessors, workspace.mutable_data_ptr(), keys.mutable_data_ptr<int64_t>(),
                          unsorted.mutable_data_ptr<int64_t>(), device.stream()));
   const auto [sorted, order] = sort_stable(keys);
-  check_cuda(rank(metric, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
+  OnDevice::check(rank(metric, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
                   unsorted.const_data_ptr<int64_t>(), problem.query_count * k, k, values.mutable_data_ptr(),
                   indices.mutable_data_ptr<int64_t>(), device.stream()));
   return {values, indices};
@@ -193,22 +193,22 @@ std::tuple<Tensor, Tensor, Tensor> range_search_cuda(const Tensor& queries, cons
   Tensor offsets = device.empty({problem.query_count + 1}, ScalarType::Long);
   Tensor workspace = device.workspace(range_workspace(problem, multiprocessors));
   int64_t* row_starts = offsets.mutable_data_ptr<int64_t>();
-  check_cuda(range_count(problem, bound, multiprocessors, workspace.mutable_data_ptr(), row_starts, device.stream()));
+  OnDevice::check(range_count(problem, bound, multiprocessors, workspace.mutable_data_ptr(), row_starts, device.stream()));
   std::vector<int64_t> starts(static_cast<size_t>(problem.query_count + 1));
-  check_cuda(cudaMemcpyAsync(starts.data(), row_starts, starts.size() * sizeof(int64_t), cudaMemcpyDeviceToHost,
+  OnDevice::check(cudaMemcpyAsync(starts.data(), row_starts, starts.size() * sizeof(int64_t), cudaMemcpyDeviceToHost,
                              device.stream()));
-  check_cuda(cudaStreamSynchronize(device.stream()));
+  OnDevice::check(cudaStreamSynchronize(device.stream()));
 
   const int64_t hits = starts.back();
   Tensor distances = device.empty({hits}, ScalarType::Int), indices = device.empty({hits}, ScalarType::Long);
   if (hits == 0) return {offsets, distances, indices};
   Tensor keys = device.empty({hits}, ScalarType::Long), unsorted = device.empty({hits}, ScalarType::Long);
-  check_cuda(range_fill(problem, bound, multiprocessors, workspace.mutable_data_ptr(), row_starts,
+  OnDevice::check(range_fill(problem, bound, multiprocessors, workspace.mutable_data_ptr(), row_starts,
                         keys.mutable_data_ptr<int64_t>(), unsorted.mutable_data_ptr<int64_t>(), device.stream()));
   int64_t begin = 0;
   for (const int64_t end : sortable_groups(starts)) {
     const auto [sorted, order] = sort_stable(torch::stable::narrow(keys, 0, begin, end - begin));
-    check_cuda(rank(Metric::distance, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
+    OnDevice::check(rank(Metric::distance, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
                     unsorted.const_data_ptr<int64_t>() + begin, end - begin, end - begin,
                     distances.mutable_data_ptr<int32_t>() + begin, indices.mutable_data_ptr<int64_t>() + begin,
                     device.stream()));
