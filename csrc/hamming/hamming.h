@@ -53,11 +53,11 @@ using Scan = void (*)(const ScanCall& call);
 
 struct Kernels {
   Isa isa;
-  Layout words;                 // 64-bit words, word-major in groups of 8 codes; queries as they are
+  Layout words;                 // whole 64-bit words of codes and queries, in each set's own order
   Scan scan_distance;           // keys are |q ^ x|
   Scan scan_jaccard;            // keys of |q & x| / |q | x|
   void (*sizes)(const void* tile, int codes, int words, uint32_t* sizes);  // popcounts of a tile's codes
-  // Distances of one query to a tile's codes, rounded up to a whole group: for cdist and histograms.
+  // Distances of one query to a tile's codes, for cdist and histograms. out [tile_codes]; what lies past `codes` is free.
   void (*distances)(const void* tile, int codes, int words, const uint64_t* query, uint32_t* out);
   // One query over rows [count, bytes] as they lie, where reading them is the limit. Null: use a tile.
   void (*scan_rows)(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query, int query_number,
