@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every check with a parameter ``case`` runs over all operators; with ``sample`` too, over all of their samples.
 
-Some checks run over a group: ``differentiable`` operators; ``constant`` ones, which take floating-point inputs but have no
+Some checks run over a group: ``differentiable`` operators; ``constant`` ones, of floating-point inputs and without a
 derivative; ``vmapped`` ones, whose outputs' sizes do not depend on data.
 """
 
