@@ -4,8 +4,8 @@
 // There is no vector popcount, but a nibble of a query, once known, is a table: the 16 counts of its nibble with every
 // other. So a tile holds one nibble a byte, nibble-major in blocks of 128 codes, and one byte shuffle counts 32 of them: no
 // xor and no sums across lanes. A count takes 3 bits of its byte, so a table serves two queries, one in each half, and
-// three nibbles are added before the halves are taken apart: 9 operations for 3 nibbles of 32 codes and 2 queries. (Looking
-// up both nibbles of a xor took 9.7 for 4 codes' words, over 3 times as many, and left the ports no busier.)
+// three nibbles are added before the halves are taken apart: 9 operations for 3 nibbles of 32 codes and 2 queries, a third
+// of what looking up the nibbles of each xor takes.
 // Bound: these operations, 2.25 cycles on 4 vector ports, 3 on 3. The loads come next, 2 a cycle: a block of 128 codes
 // shares the tables of three nibbles in registers. Measured on Zen 5: 1.17 times that bound, and for wide codes a tenth more
 // to drain bytes into 16-bit sums. Up to 256 bits counts stay bytes, so that one compare serves 32 codes.
