@@ -11,14 +11,18 @@ import sys
 from collections.abc import Callable
 
 import torch
+import warphash as wh
 
 from .guarded import guarded
 from .op_case import OpCase, Sample, all_cases, raw_bytes, same_bits
 
 
 def digests() -> dict[str, str]:
-    """A hash of all results of an operator over samples, sweep and the large call, on guarded read-only memory."""
-    out = {}
+    """A hash of all results of an operator over samples, sweep and the large call, on guarded read-only memory.
+
+    The instruction set in force stands beside them, under "isa".
+    """
+    out = {"isa": wh.build_info()["isa"]}
     for case in all_cases():
         digest = hashlib.sha256()
         for sample in itertools.chain(case.samples, case.sweep(), [case.large]):

@@ -44,9 +44,10 @@ def child(task: str, **environment: str) -> Any:
 
 @pytest.mark.parametrize("level", LEVELS[: MACHINE + 1])
 def test_every_level_gives_the_same_bits_between_forbidden_pages(level: str) -> None:
-    digests = child("digests", WARPHASH_ISA=level)
-    assert set(digests) == {case.op for case in all_cases()}
-    assert digests == child("digests", WARPHASH_ISA="scalar")
+    digests, scalar = child("digests", WARPHASH_ISA=level), child("digests", WARPHASH_ISA="scalar")
+    assert digests["isa"] == level
+    for case in all_cases():
+        assert digests[case.op] == scalar[case.op]
 
 
 def test_forbidden_pages_kill() -> None:
@@ -70,17 +71,15 @@ def test_a_level_the_machine_lacks_stops_the_import(level: str) -> None:
     assert f"WARPHASH_ISA={level}: this machine has at most {LEVELS[MACHINE]}" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2 "])
+@pytest.mark.parametrize("name", ["sse9", "AVX2"])
 def test_an_unknown_level_stops_the_import(name: str) -> None:
     done = run(["-c", "import warphash"], WARPHASH_ISA=name)
     assert done.returncode == 1
     assert f"WARPHASH_ISA must be scalar, avx2, avx512 or amx, got '{name}'" in done.stderr
 
 
-def test_level_is_told() -> None:
+def test_an_empty_level_is_the_machines() -> None:
     code = "import warphash; print(warphash.build_info()['isa'])"
-    for level in LEVELS[: MACHINE + 1]:
-        assert run(["-c", code], WARPHASH_ISA=level).stdout.split() == [level]
     assert run(["-c", code], WARPHASH_ISA="").stdout.split() == [LEVELS[MACHINE]]
 
 

@@ -16,7 +16,7 @@ REAL = (
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32,
     torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64,
 )  # fmt: skip
-WIDTHS = range(1, 71)
+WIDTHS = (*range(1, 71), 128, 136, 192)
 ROWS = (1, 7, 8, 9, 31, 32, 33)
 
 
@@ -80,13 +80,16 @@ def _masked_samples(*rest: Any) -> list[Sample]:
     ]
 
 
+# One query is served by rows as they lie, some by tiles, many by matrix units: queries and rows of the database.
+_COUNTS = [(1, rows) for rows in ROWS] + [(3, rows) for rows in ROWS] + [(50, 8), (50, 33)]
+
+
 def _sweep_pairs(*rest: Any, options: dict[str, Any]) -> Callable[[], Iterator[Sample]]:
     def sweep() -> Iterator[Sample]:
         for bytes_ in WIDTHS:
-            for rows in ROWS:
-                yield Sample(
-                    f"{bytes_} bytes, {rows} rows", (codes(3, bytes_, 1), codes(rows, bytes_, rows), *rest), options
-                )
+            for queries, rows in _COUNTS:
+                name = f"{bytes_} bytes, {queries} queries, {rows} rows"
+                yield Sample(name, (codes(queries, bytes_, 1), codes(rows, bytes_, rows), *rest), options)
 
     return sweep
 
@@ -208,9 +211,9 @@ def _padded(sample: Sample) -> tuple[Any, ...]:
 
 def _sweep_scores() -> Iterator[Sample]:
     for bytes_ in WIDTHS:
-        for rows in ROWS:
-            queries = values(3, 8 * bytes_ - rows % 8, seed=bytes_)
-            yield Sample(f"{bytes_} bytes, {rows} rows", (queries, codes(rows, bytes_, rows), 4))
+        for queries, rows in _COUNTS:
+            weights = values(queries, 8 * bytes_ - rows % 8, seed=bytes_)
+            yield Sample(f"{bytes_} bytes, {queries} queries, {rows} rows", (weights, codes(rows, bytes_, rows), 4))
 
 
 def _bad_scores() -> list[BadCall]:
