@@ -7,8 +7,8 @@ namespace {
 
 constexpr int copy_threads = 512, copy_loads = 4;
 
-__global__ void __launch_bounds__(copy_threads) copy(const uint4* __restrict__ from, uint4* __restrict__ to,
-                                                     const int64_t count) {
+__global__ void __launch_bounds__(copy_threads)
+    copy(const uint4* __restrict__ from, uint4* __restrict__ to, const int64_t count) {
   const int64_t step = int64_t(gridDim.x) * copy_threads * copy_loads;
   for (int64_t first = int64_t(blockIdx.x) * copy_threads * copy_loads + threadIdx.x; first < count; first += step) {
     uint4 values[copy_loads];
@@ -37,7 +37,8 @@ __global__ void __launch_bounds__(probe_threads) count_bits(const int rounds, un
 template <bool bits>
 __global__ void __launch_bounds__(probe_threads) multiply(const int rounds, unsigned* sink) {
   int d[probe_unroll][4] = {}, sum = 0;
-  const unsigned a[4] = {threadIdx.x, threadIdx.x + 1, threadIdx.x + 2, threadIdx.x + 3}, b[2] = {~threadIdx.x, threadIdx.x};
+  const unsigned a[4] = {threadIdx.x, threadIdx.x + 1, threadIdx.x + 2, threadIdx.x + 3},
+                 b[2] = {~threadIdx.x, threadIdx.x};
   for (int round = 0; round < rounds; ++round)
 #pragma unroll
     for (int i = 0; i < probe_unroll; ++i) {
@@ -57,8 +58,8 @@ __global__ void __launch_bounds__(probe_threads) multiply(const int rounds, unsi
 
 cudaError_t probe_copy(const void* from, void* to, int64_t bytes, int multiprocessors, cudaStream_t stream) {
   if (bytes == 0) return cudaSuccess;
-  return launch(copy, dim3(unsigned(multiprocessors * 4)), dim3(copy_threads), 0, stream, static_cast<const uint4*>(from),
-                static_cast<uint4*>(to), bytes / 16);
+  return launch(copy, dim3(unsigned(multiprocessors * 4)), dim3(copy_threads), 0, stream,
+                static_cast<const uint4*>(from), static_cast<uint4*>(to), bytes / 16);
 }
 cudaError_t probe_popc(int multiprocessors, int rounds, unsigned* sink, cudaStream_t stream) {
   return launch(count_bits, dim3(unsigned(multiprocessors)), dim3(probe_threads), 0, stream, rounds, sink);

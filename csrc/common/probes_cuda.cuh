@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels that do one thing as fast as the device can: the limits that benches compare with. Torch-free; the caller times
-// them with events.
+// Kernels that do one thing as fast as the device can: the limits that benches compare with. Torch-free; the caller
+// times them with events.
 #pragma once
 
 #include <cstddef>

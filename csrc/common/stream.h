@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every CUDA entry needs of torch: the tensor's device made current, its stream, its multiprocessors, checked calls.
-// In the CPU emulation (tests/cuda_emulation) the entries run on CPU tensors, so that they too are tested without a GPU.
+// What every CUDA entry needs of torch: the tensor's device made current, its stream, its multiprocessors, checked
+// calls. In the CPU emulation (tests/cuda_emulation) the entries run on CPU tensors, so that they too are tested
+// without a GPU.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>

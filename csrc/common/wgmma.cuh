@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Warpgroup tensor-core instructions, for *_sm90a.cu files alone: the CPU emulation has no model of them. Everything here is
-// called by all 128 threads of a warpgroup together.
+// Warpgroup tensor-core instructions, for *_sm90a.cu files alone: the CPU emulation has no model of them. Everything
+// here is called by all 128 threads of a warpgroup together.
 #pragma once
 
 #include "common/portable.h"
@@ -11,8 +11,8 @@ namespace warphash {
 // 16 w + group + 8 * (r / 2), column 8 n + 2 * member + r % 2. Its part of a is as mma.sync's of the warp's 16 rows.
 constexpr int wgmma_columns = 64, wgmma_registers = 32;
 
-// Shared memory without swizzling: blocks of 8 columns x 16 bytes lie together (128 bytes); the two of a step's 32 bytes one
-// behind the other, then the next 8 columns. `address` is a multiple of 16.
+// Shared memory without swizzling: blocks of 8 columns x 16 bytes lie together (128 bytes); the two of a step's 32
+// bytes one behind the other, then the next 8 columns. `address` is a multiple of 16.
 constexpr int wgmma_step_bytes = wgmma_columns * 32;
 __device__ __forceinline__ int wgmma_offset(int column, int byte) {
   return column / 8 * 256 + byte / 16 * 128 + column % 8 * 16 + byte % 16;
@@ -23,7 +23,9 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(const void* shared) {
 }
 
 // Ordinary stores to shared memory are seen by wgmma after this and a barrier.
-__device__ __forceinline__ void fence_shared_for_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ __forceinline__ void fence_shared_for_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 // Before the first wgmma that uses registers written since the last one.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
@@ -31,12 +33,12 @@ __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_grou
 __device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
 
 // d = a * b, or d += a * b with `add`: 32 bytes of the shared dimension.
-#define WARPHASH_WGMMA(name, instruction)                                                                            \
+#define WARPHASH_WGMMA(name, instruction)                                                                             \
   __device__ __forceinline__ void name(int (&d)[wgmma_registers], const unsigned (&a)[4], uint64_t b, bool add) {     \
-    asm volatile(                                                                                                    \
+    asm volatile(                                                                                                     \
         "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n" instruction                                                      \
-        " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,"   \
-        "%28,%29,%30,%31}, {%32,%33,%34,%35}, %36, p;\n}\n"                                                          \
+        " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,"    \
+        "%28,%29,%30,%31}, {%32,%33,%34,%35}, %36, p;\n}\n"                                                           \
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]), "+r"(d[8]), \
           "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]), "+r"(d[16]),      \
           "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]), "+r"(d[23]), "+r"(d[24]),     \

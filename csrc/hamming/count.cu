@@ -2,8 +2,8 @@
 // Histograms of keys: of distances for users, of 11-bit digits for the selection of large k.
 //
 // Bound: computing the keys, and additions to the same bin, since random distances lie close together: up to four of a
-// warp's 32 meet. Bins of 4 queries lie in shared memory (64-bit sums in global memory, once a block); with very wide codes
-// they do not fit, and the additions go to global memory.
+// warp's 32 meet. Bins of 4 queries lie in shared memory (64-bit sums in global memory, once a block); with very wide
+// codes they do not fit, and the additions go to global memory.
 #include "hamming/select.cuh"
 
 namespace warphash::hamming {
@@ -75,16 +75,12 @@ cudaError_t count_keys(Metric metric, const Search& search, int alignment, int m
   });
 }
 
-namespace {
-constexpr int64_t most_queries = 65536;
-}
-
 size_t histogram_workspace(const Problem& problem) {
-  return prepared_bytes(Metric::distance, batch_of(Metric::distance, problem, most_queries), problem.bytes);
+  return prepared_bytes(Metric::distance, batch_of(Metric::distance, problem), problem.bytes);
 }
 
 cudaError_t histogram(const Problem& problem, int multiprocessors, void* workspace, int64_t* out, cudaStream_t stream) {
-  const int64_t batch = batch_of(Metric::distance, problem, most_queries);
+  const int64_t batch = batch_of(Metric::distance, problem);
   const int bins = static_cast<int>(8 * problem.bytes + 1);
   for (int64_t first = 0; first < problem.query_count; first += batch) {
     const int64_t count = clamp(problem.query_count - first, 1, batch);

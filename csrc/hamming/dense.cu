@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// All distances as a matrix. Bound: writing it, 4 bytes a pair. Lane = code, so a warp writes 128 bytes in a row; 8 queries
-// share what is read of the codes.
+// All distances as a matrix. Bound: writing it, 4 bytes a pair. Lane = code, so a warp writes 128 bytes in a row; 8
+// queries share what is read of the codes.
 #include "hamming/workspace.cuh"
 
 namespace warphash::hamming {
@@ -25,16 +25,16 @@ __global__ void __launch_bounds__(threads) distances(const Search search, const 
   }
 }
 
-constexpr int64_t most_queries = 65536, most_blocks = int64_t{1} << 20;
+constexpr int64_t most_blocks = int64_t{1} << 20;
 
 }  // namespace
 
 size_t cdist_workspace(const Problem& problem) {
-  return prepared_bytes(Metric::distance, batch_of(Metric::distance, problem, most_queries), problem.bytes);
+  return prepared_bytes(Metric::distance, batch_of(Metric::distance, problem), problem.bytes);
 }
 
 cudaError_t cdist(const Problem& problem, void* workspace, int32_t* out, cudaStream_t stream) {
-  const int64_t batch = batch_of(Metric::distance, problem, most_queries);
+  const int64_t batch = batch_of(Metric::distance, problem);
   if (problem.query_count == 0 || problem.database_count == 0) return cudaSuccess;
   for (int64_t first = 0; first < problem.query_count; first += batch) {
     const int64_t count = clamp(problem.query_count - first, 1, batch);

@@ -41,15 +41,15 @@ cudaError_t cdist(const Problem& problem, void* workspace, int32_t* out, cudaStr
 size_t histogram_workspace(const Problem& problem);
 cudaError_t histogram(const Problem& problem, int multiprocessors, void* workspace, int64_t* out, cudaStream_t stream);
 
-// values [query_count, k]: int32 distances or float32 similarities or scores; indices [query_count, k]. k <= one_pass_k.
-// cudaErrorNotSupported: the algorithm does not serve this metric, or the device lacks it.
+// values [query_count, k]: int32 distances or float32 similarities or scores; indices [query_count, k]. k <=
+// one_pass_k. cudaErrorNotSupported: the algorithm does not serve this metric, or the device lacks it.
 size_t topk_workspace(Metric metric, const Problem& problem, int64_t k, Algorithm algorithm, int multiprocessors);
 cudaError_t topk(Metric metric, const Problem& problem, int64_t k, Algorithm algorithm, int multiprocessors,
                  void* workspace, void* values, int64_t* indices, cudaStream_t stream);
 
 // Any k: keys [query_count, k] (as int64) and indices of the k best of each query in the order of their indices; short
 // rows end with key 2^32 - 1 and index -1. A stable sort of each row by key then gives the order of a top-k.
-size_t select_workspace(Metric metric, const Problem& problem, int64_t k, int multiprocessors);
+size_t select_workspace(Metric metric, const Problem& problem, int multiprocessors);
 cudaError_t select_topk(Metric metric, const Problem& problem, int64_t k, int multiprocessors, void* workspace,
                         int64_t* keys, int64_t* indices, cudaStream_t stream);
 

@@ -42,7 +42,8 @@ struct Operands {
   Problem problem{};
 
   Operands(const Tensor& q, const Tensor& d, const std::optional<Tensor>& m, bool weights = false)
-      : queries(weights ? torch::stable::contiguous(q) : checked_codes(q, "queries")), database(checked_codes(d, "database")) {
+      : queries(weights ? torch::stable::contiguous(q) : checked_codes(q, "queries")),
+        database(checked_codes(d, "database")) {
     check_same_device(q, "queries", d, "database");
     problem.bytes = database.size(1);
     STD_TORCH_CHECK(queries.dim() == 2 && queries.size(1) == (weights ? 8 : 1) * problem.bytes,
@@ -57,8 +58,9 @@ struct Operands {
     STD_TORCH_CHECK(m->scalar_type() == ScalarType::Bool, "mask must be bool");
     STD_TORCH_CHECK(m->dim() == 1 || m->dim() == 2, "mask must be 1-D or 2-D");
     problem.mask_per_query = m->dim() == 2;
-    STD_TORCH_CHECK(m->size(m->dim() - 1) == problem.database_count && (m->dim() == 1 || m->size(0) == problem.query_count),
-                    "mask must be [N] or [Q, N]");
+    STD_TORCH_CHECK(
+        m->size(m->dim() - 1) == problem.database_count && (m->dim() == 1 || m->size(0) == problem.query_count),
+        "mask must be [N] or [Q, N]");
     mask = torch::stable::contiguous(*m);
     problem.mask = mask->const_data_ptr<bool>();
   }
@@ -81,7 +83,7 @@ Tensor pack_cuda(const Tensor& x, double threshold) {
   const int64_t bits = x.size(-1);
   Tensor codes = device.empty(with_last(x, (bits + 7) / 8, &rows), ScalarType::Byte);
   OnDevice::check(pack(value_type(x), values.const_data_ptr(), rows, bits, threshold, codes.mutable_data_ptr<uint8_t>(),
-                  device.stream()));
+                       device.stream()));
   return codes;
 }
 
@@ -93,7 +95,8 @@ Tensor unpack_cuda(const Tensor& packed, int64_t bits) {
   STD_TORCH_CHECK(bits >= 0 && bits <= 8 * bytes, "bits must be in [0, ", 8 * bytes, "], got ", bits);
   int64_t rows = 0;
   Tensor out = device.empty(with_last(codes, bits, &rows), ScalarType::Bool);
-  OnDevice::check(unpack(codes.const_data_ptr<uint8_t>(), rows, bytes, bits, out.mutable_data_ptr<bool>(), device.stream()));
+  OnDevice::check(
+      unpack(codes.const_data_ptr<uint8_t>(), rows, bytes, bits, out.mutable_data_ptr<bool>(), device.stream()));
   return out;
 }
 
@@ -113,8 +116,8 @@ Tensor histogram_cuda(const Tensor& queries, const Tensor& database, const std::
   const Problem& problem = operands.problem;
   Tensor out = device.empty({problem.query_count, 8 * problem.bytes + 1}, ScalarType::Long);
   Tensor workspace = device.workspace(histogram_workspace(problem));
-  OnDevice::check(histogram(problem, device.multiprocessors(), workspace.mutable_data_ptr(), out.mutable_data_ptr<int64_t>(),
-                       device.stream()));
+  OnDevice::check(histogram(problem, device.multiprocessors(), workspace.mutable_data_ptr(),
+                            out.mutable_data_ptr<int64_t>(), device.stream()));
   return out;
 }
 
@@ -132,24 +135,25 @@ std::tuple<Tensor, Tensor> topk_of(Metric metric, const Operands& operands, int6
   const OnDevice device(operands.database);
   const Problem& problem = operands.problem;
   const int multiprocessors = device.multiprocessors();
-  Tensor values = device.empty({problem.query_count, k}, metric == Metric::distance ? ScalarType::Int : ScalarType::Float);
+  Tensor values =
+      device.empty({problem.query_count, k}, metric == Metric::distance ? ScalarType::Int : ScalarType::Float);
   Tensor indices = device.empty({problem.query_count, k}, ScalarType::Long);
   if (problem.query_count == 0 || k == 0) return {values, indices};
   if (k <= one_pass_k) {
     Tensor workspace = device.workspace(topk_workspace(metric, problem, k, Algorithm::automatic, multiprocessors));
     OnDevice::check(topk(metric, problem, k, Algorithm::automatic, multiprocessors, workspace.mutable_data_ptr(),
-                    values.mutable_data_ptr(), indices.mutable_data_ptr<int64_t>(), device.stream()));
+                         values.mutable_data_ptr(), indices.mutable_data_ptr<int64_t>(), device.stream()));
     return {values, indices};
   }
   Tensor keys = device.empty({problem.query_count, k}, ScalarType::Long);
   Tensor unsorted = device.empty({problem.query_count, k}, ScalarType::Long);
-  Tensor workspace = device.workspace(select_workspace(metric, problem, k, multiprocessors));
-  OnDevice::check(select_topk(metric, problem, k, multiprocessors, workspace.mutable_data_ptr(), keys.mutable_data_ptr<int64_t>(),
-                         unsorted.mutable_data_ptr<int64_t>(), device.stream()));
+  Tensor workspace = device.workspace(select_workspace(metric, problem, multiprocessors));
+  OnDevice::check(select_topk(metric, problem, k, multiprocessors, workspace.mutable_data_ptr(),
+                              keys.mutable_data_ptr<int64_t>(), unsorted.mutable_data_ptr<int64_t>(), device.stream()));
   const auto [sorted, order] = sort_stable(keys);
   OnDevice::check(rank(metric, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
-                  unsorted.const_data_ptr<int64_t>(), problem.query_count * k, k, values.mutable_data_ptr(),
-                  indices.mutable_data_ptr<int64_t>(), device.stream()));
+                       unsorted.const_data_ptr<int64_t>(), problem.query_count * k, k, values.mutable_data_ptr(),
+                       indices.mutable_data_ptr<int64_t>(), device.stream()));
   return {values, indices};
 }
 
@@ -193,10 +197,11 @@ std::tuple<Tensor, Tensor, Tensor> range_search_cuda(const Tensor& queries, cons
   Tensor offsets = device.empty({problem.query_count + 1}, ScalarType::Long);
   Tensor workspace = device.workspace(range_workspace(problem, multiprocessors));
   int64_t* row_starts = offsets.mutable_data_ptr<int64_t>();
-  OnDevice::check(range_count(problem, bound, multiprocessors, workspace.mutable_data_ptr(), row_starts, device.stream()));
+  OnDevice::check(
+      range_count(problem, bound, multiprocessors, workspace.mutable_data_ptr(), row_starts, device.stream()));
   std::vector<int64_t> starts(static_cast<size_t>(problem.query_count + 1));
   OnDevice::check(cudaMemcpyAsync(starts.data(), row_starts, starts.size() * sizeof(int64_t), cudaMemcpyDeviceToHost,
-                             device.stream()));
+                                  device.stream()));
   OnDevice::check(cudaStreamSynchronize(device.stream()));
 
   const int64_t hits = starts.back();
@@ -204,14 +209,14 @@ std::tuple<Tensor, Tensor, Tensor> range_search_cuda(const Tensor& queries, cons
   if (hits == 0) return {offsets, distances, indices};
   Tensor keys = device.empty({hits}, ScalarType::Long), unsorted = device.empty({hits}, ScalarType::Long);
   OnDevice::check(range_fill(problem, bound, multiprocessors, workspace.mutable_data_ptr(), row_starts,
-                        keys.mutable_data_ptr<int64_t>(), unsorted.mutable_data_ptr<int64_t>(), device.stream()));
+                             keys.mutable_data_ptr<int64_t>(), unsorted.mutable_data_ptr<int64_t>(), device.stream()));
   int64_t begin = 0;
   for (const int64_t end : sortable_groups(starts)) {
     const auto [sorted, order] = sort_stable(torch::stable::narrow(keys, 0, begin, end - begin));
     OnDevice::check(rank(Metric::distance, sorted.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>(),
-                    unsorted.const_data_ptr<int64_t>() + begin, end - begin, end - begin,
-                    distances.mutable_data_ptr<int32_t>() + begin, indices.mutable_data_ptr<int64_t>() + begin,
-                    device.stream()));
+                         unsorted.const_data_ptr<int64_t>() + begin, end - begin, end - begin,
+                         distances.mutable_data_ptr<int32_t>() + begin, indices.mutable_data_ptr<int64_t>() + begin,
+                         device.stream()));
     begin = end;
   }
   return {offsets, distances, indices};

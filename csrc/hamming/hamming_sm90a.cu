@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Top-k for many queries by Hopper's warpgroup instructions, which reach rates that mma.sync does not. Compiled for sm_90a
-// alone, not emulated and NOT YET RUN ON A CARD: topk_mma.cu is the twin that is tested in its place, and topk() never
-// chooses this by itself. Lists, limits and keys are the twin's (tile_lists.cuh).
+// Top-k for many queries by Hopper's warpgroup instructions, which reach rates that mma.sync does not. Compiled for
+// sm_90a alone, not emulated and NOT YET RUN ON A CARD: topk_mma.cu is the twin that is tested in its place, and topk()
+// never chooses this by itself. Lists, limits and keys are the twin's (tile_lists.cuh).
 //
-// Bound: as the twin, but for bytes the tensor cores' full rate. Codes are the 64 rows of a, in registers; 64 queries are
-// the columns of b, laid out in shared memory once a block. Registers and shared memory use the same order of words (a lane
-// takes words 2 * member and 2 * member + 1 of each 8), and for bytes the same four bits a byte step.
+// Bound: as the twin, but for bytes the tensor cores' full rate. Codes are the 64 rows of a, in registers; 64 queries
+// are the columns of b, laid out in shared memory once a block. Registers and shared memory use the same order of words
+// (a lane takes words 2 * member and 2 * member + 1 of each 8), and for bytes the same four bits a byte step.
 #include "common/wgmma.cuh"
 #include "hamming/tile_lists.cuh"
 

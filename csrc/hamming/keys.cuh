@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The operands on the device and the loop that every kernel but the tensor-core ones shares: the keys of a few codes a
-// lane against a few queries. Lane = code, so a warp reads consecutive rows. Queries are the same for a whole warp: their
-// words come as broadcasts from the L1 cache, where a block's few queries stay.
+// lane against a few queries. Lane = code, so a warp reads consecutive rows. Queries are the same for a whole warp:
+// their words come as broadcasts from the L1 cache, where a block's few queries stay.
 #pragma once
 
 #include <type_traits>
@@ -10,8 +10,8 @@
 
 namespace warphash::hamming {
 
-constexpr int word_padding = 8;              // words of prepared queries are rounded up to this: one tensor-core step
-constexpr int64_t widest_mma_bytes = 4096;   // wider codes never go to the tensor cores
+constexpr int word_padding = 8;             // words of prepared queries are rounded up to this: one tensor-core step
+constexpr int64_t widest_mma_bytes = 4096;  // wider codes never go to the tensor cores
 
 // Prepared queries are rounded up to this, with rows of zeros: as many as a kernel takes at a time.
 constexpr int64_t query_padding(Metric metric, int64_t bytes) {
@@ -79,8 +79,8 @@ __device__ __forceinline__ void add_bits(unsigned a, unsigned b, unsigned c, uns
   sum = a ^ b ^ c;
 }
 
-// Bits counted over many words. With carry_save, four words cost one popc and six logic operations instead of four popcs,
-// which run at a quarter of the rate.
+// Bits counted over many words. With carry_save, four words cost one popc and six logic operations instead of four
+// popcs, which run at a quarter of the rate.
 template <bool carry_save>
 struct BitCount {
   unsigned ones = 0, twos = 0, total = 0;
@@ -177,7 +177,8 @@ cudaError_t with_alignment(int alignment, const Body& body) {
   if constexpr (sizeof...(smaller) == 0)
     return body(std::integral_constant<int, served>());
   else
-    return alignment >= served ? body(std::integral_constant<int, served>()) : with_alignment<smaller...>(alignment, body);
+    return alignment >= served ? body(std::integral_constant<int, served>())
+                               : with_alignment<smaller...>(alignment, body);
 }
 
 // The same for the metric.

@@ -2,9 +2,9 @@
 // Lists of the best entries seen, one a (query, split of the database), in global memory. An entry is a key and, in its
 // low half, the code's place within the split, so that entries order as (key, index) do and no two are equal.
 //
-// Scans append whatever beats the list's limit; when a list is nearly full a warp sorts it in its shared scratch and keeps
-// the k best. Appending costs one comparison a pair; of random keys only about k * ln(n / k) get through. The order in which
-// entries arrive changes nothing.
+// Scans append whatever beats the list's limit; when a list is nearly full a warp sorts it in its shared scratch and
+// keeps the k best. Appending costs one comparison a pair; of random keys only about k * ln(n / k) get through. The
+// order in which entries arrive changes nothing.
 #pragma once
 
 #include "hamming/keys.cuh"
@@ -16,10 +16,11 @@ constexpr Entry no_entry = ~Entry(0);
 constexpr unsigned all_lanes = 0xffffffffu;
 
 struct Lists {
-  Entry* entries;        // [query_count, splits, capacity]
-  unsigned* counts;      // [query_count, splits], written at the end; the entries are sorted then
-  unsigned* key_limits;  // [query_count]: no better known bound on the k-th best key of all splits; larger keys are lost
-  int64_t split_codes;   // < 2^32
+  Entry* entries;    // [query_count, splits, capacity]
+  unsigned* counts;  // [query_count, splits], written at the end; the entries are sorted then
+  unsigned*
+      key_limits;       // [query_count]: no better known bound on the k-th best key of all splits; larger keys are lost
+  int64_t split_codes;  // < 2^32
   int splits, k, capacity;
 
   __device__ __forceinline__ Entry* list(int64_t query, int split) const {
@@ -35,7 +36,8 @@ __host__ __device__ constexpr int power_of_two_from(int n) {
 
 // Bitonic sort of `size` entries, a power of two, by `threads` threads of which the caller is `thread`.
 template <class Barrier>
-__device__ __forceinline__ void sort_entries(Entry* entries, int size, int thread, int threads, const Barrier& barrier) {
+__device__ __forceinline__ void sort_entries(Entry* entries, int size, int thread, int threads,
+                                             const Barrier& barrier) {
   for (int width = 2; width <= size; width *= 2)
     for (int stride = width / 2; stride > 0; stride /= 2) {
       for (int i = thread; i < size / 2; i += threads) {
@@ -47,8 +49,8 @@ __device__ __forceinline__ void sort_entries(Entry* entries, int size, int threa
     }
 }
 
-// By a whole warp: sorts the list's count entries and keeps the k best. Returns how many are left; *limit becomes the k-th,
-// which later entries must beat. scratch: capacity entries of shared memory, the warp's own.
+// By a whole warp: sorts the list's count entries and keeps the k best. Returns how many are left; *limit becomes the
+// k-th, which later entries must beat. scratch: capacity entries of shared memory, the warp's own.
 __device__ __forceinline__ int keep_best(Entry* list, int count, int k, Entry* scratch, Entry* limit) {
   const int lane = threadIdx.x % 32, size = power_of_two_from(count);
   __syncwarp();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The k best of each query out of its splits' lists. Bound: latency, of reading splits * k entries by one block a query; so
-// each thread has 8 loads in flight. The scans leave a bound on the k-th key behind, which turns most entries away.
+// The k best of each query out of its splits' lists. Bound: latency, of reading splits * k entries by one block a
+// query; so each thread has 8 loads in flight. The scans leave a bound on the k-th key behind, which turns most entries
+// away.
 //
 // Lists are sorted and their splits follow one another in the database: (key, split, position in the list) orders as
 // (key, index) does, and fits 64 bits whatever the index.
@@ -12,8 +13,8 @@ namespace {
 constexpr int threads = 256, loads = 8, room = 4096;
 static_assert(room >= one_pass_k + threads * loads);
 
-__global__ void __launch_bounds__(threads) merge(const Lists lists, const Metric metric, unsigned* __restrict__ values,
-                                                 int64_t* __restrict__ indices) {
+__global__ void __launch_bounds__(threads)
+    merge(const Lists lists, const Metric metric, unsigned* __restrict__ values, int64_t* __restrict__ indices) {
   __shared__ Entry best[room];
   __shared__ Entry limit;
   __shared__ int count;

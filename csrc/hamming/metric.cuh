@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys on the device, as hamming_keys.h has them on the host: uint32, the smaller the better, `rejected` never returned.
+// Keys on the device, as hamming_keys.h has them on the host: uint32, the smaller the better, `rejected` never
+// returned.
 #pragma once
 
 #include "hamming/hamming.cuh"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values to bits and back. Bound: reading the values (packing), writing them (unpacking). A warp takes 32 values of a row,
-// one a lane, and votes; so that reads are whole lines whatever the type.
+// Values to bits and back. Bound: reading the values (packing), writing them (unpacking). A warp takes 32 values of a
+// row, one a lane, and votes; so that reads are whole lines whatever the type.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -13,8 +13,8 @@ namespace {
 constexpr int threads = 256, warps = threads / 32;
 constexpr int64_t most_blocks = int64_t{1} << 20;
 
-// is_set(value) for each kind of value. Booleans are their bits; an integer is compared with the least integer that is not
-// below the threshold.
+// is_set(value) for each kind of value. Booleans are their bits; an integer is compared with the least integer that is
+// not below the threshold.
 struct Truth {
   __device__ __forceinline__ bool operator()(uint8_t value) const { return value != 0; }
 };
@@ -38,7 +38,8 @@ __global__ void __launch_bounds__(threads) pack_values(const T* __restrict__ val
                                                        const int64_t bits, const IsSet is_set, uint8_t* codes) {
   const int lane = threadIdx.x % 32;
   const int64_t bytes = (bits + 7) / 8, row_words = (bits + 31) / 32, words = rows * row_words;
-  for (int64_t word = int64_t(blockIdx.x) * warps + threadIdx.x / 32; word < words; word += int64_t(gridDim.x) * warps) {
+  for (int64_t word = int64_t(blockIdx.x) * warps + threadIdx.x / 32; word < words;
+       word += int64_t(gridDim.x) * warps) {
     const int64_t row = word / row_words, first = word % row_words * 32;
     const bool set = first + lane < bits && is_set(__ldg(values + row * bits + first + lane));
     const unsigned packed = __ballot_sync(0xffffffffu, set);
@@ -74,8 +75,8 @@ cudaError_t pack_integers(const void* values, int64_t rows, int64_t bits, double
 }
 
 // threshold: the bits of the threshold in the values' type.
-cudaError_t pack_short_floats(const void* values, int64_t rows, int64_t bits, int threshold, int infinity, uint8_t* codes,
-                              cudaStream_t stream) {
+cudaError_t pack_short_floats(const void* values, int64_t rows, int64_t bits, int threshold, int infinity,
+                              uint8_t* codes, cudaStream_t stream) {
   const bool zero = (threshold & 0x7fff) == 0;  // -0 >= +0 holds
   const int bound = (threshold & 0x7fff) > infinity ? 0x10000 : ShortFloatAtLeast::order(zero ? 0x8000 : threshold);
   return launch_pack<uint16_t>(values, rows, bits, ShortFloatAtLeast{bound, infinity}, codes, stream);
@@ -108,8 +109,7 @@ cudaError_t pack(ValueType type, const void* values, int64_t rows, int64_t bits,
       return pack_short_floats(values, rows, bits, bits_of(__float2half(rounded)), 0x7c00, codes, stream);
     case ValueType::bf16:
       return pack_short_floats(values, rows, bits, bits_of(__float2bfloat16(rounded)), 0x7f80, codes, stream);
-    case ValueType::f32:
-      return launch_pack<float>(values, rows, bits, AtLeast<float>{rounded, true}, codes, stream);
+    case ValueType::f32: return launch_pack<float>(values, rows, bits, AtLeast<float>{rounded, true}, codes, stream);
     case ValueType::f64:
       return launch_pack<double>(values, rows, bits, AtLeast<double>{threshold, true}, codes, stream);
   }

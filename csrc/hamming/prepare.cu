@@ -9,9 +9,9 @@ namespace {
 constexpr int threads = 256;
 
 // One warp a padded row: its words and its popcount.
-__global__ void __launch_bounds__(threads) pad_queries(const uint8_t* __restrict__ queries, int64_t query_count,
-                                                       int64_t bytes, int words, int64_t rows, unsigned* padded,
-                                                       unsigned* sizes) {
+__global__ void __launch_bounds__(threads)
+    pad_queries(const uint8_t* __restrict__ queries, int64_t query_count, int64_t bytes, int words, int64_t rows,
+                unsigned* padded, unsigned* sizes) {
   const int64_t row = (int64_t(blockIdx.x) * threads + threadIdx.x) / 32;
   const int lane = threadIdx.x % 32;
   if (row >= rows) return;
@@ -51,7 +51,8 @@ int padded_words(int64_t bytes) { return static_cast<int>(round_up((bytes + 3) /
 }  // namespace
 
 size_t prepared_bytes(Metric metric, int64_t query_count, int64_t bytes) {
-  const size_t rows = static_cast<size_t>(round_up(query_count, query_padding(metric, bytes))), words = padded_words(bytes);
+  const size_t rows = static_cast<size_t>(round_up(query_count, query_padding(metric, bytes))),
+               words = padded_words(bytes);
   if (metric == Metric::score) return rows * words * 128 * sizeof(float);
   return rows * (words + 1) * sizeof(unsigned);
 }
@@ -79,7 +80,8 @@ cudaError_t prepare(Metric metric, const Problem& problem, int64_t first_query, 
     const int64_t nibbles = int64_t(words) * 8, count = rows * nibbles, blocks = (count + threads - 1) / threads;
     if (count == 0) return cudaSuccess;
     return launch(fill_tables, dim3(static_cast<unsigned>(blocks < 65536 ? blocks : 65536)), dim3(threads), 0, stream,
-                  problem.weights + first_query * 8 * problem.bytes, query_count, problem.bytes, nibbles, count, tables);
+                  problem.weights + first_query * 8 * problem.bytes, query_count, problem.bytes, nibbles, count,
+                  tables);
   }
   unsigned* padded = static_cast<unsigned*>(prepared);
   unsigned* sizes = padded + rows * words;

@@ -2,8 +2,8 @@
 // Exact selection for any k, and range search: the taken codes are counted a split, the counts summed, and the codes
 // written at their places, in the order of their index.
 //
-// Bound: computing the keys again in every pass: of top-k, one for distances up to 2047 bits (three otherwise) to find the
-// k-th key, one to count, one to write. A warp owns a split and walks it in order, so that ties need no other care.
+// Bound: computing the keys again in every pass: of top-k, one for distances up to 2047 bits (three otherwise) to find
+// the k-th key, one to count, one to write. A warp owns a split and walks it in order, so that ties need no other care.
 #include "hamming/select.cuh"
 
 namespace warphash::hamming {
@@ -12,8 +12,8 @@ namespace {
 constexpr int warps = 8, threads = 32 * warps, queries = 4;
 
 // One warp a query: finds the digit in which the k-th key lies.
-__global__ void __launch_bounds__(threads) find_digit(const int64_t* __restrict__ counts, const int64_t query_count,
-                                                      const int bins, Progress* progress) {
+__global__ void __launch_bounds__(threads)
+    find_digit(const int64_t* __restrict__ counts, const int64_t query_count, const int bins, Progress* progress) {
   const int64_t query = int64_t(blockIdx.x) * warps + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (query >= query_count) return;
@@ -42,7 +42,8 @@ __global__ void __launch_bounds__(threads) find_digit(const int64_t* __restrict_
   if (lane == 0) progress[query] = {rejected, 0};
 }
 
-__global__ void __launch_bounds__(threads) begin_search(const int64_t query_count, const int64_t k, Progress* progress) {
+__global__ void __launch_bounds__(threads)
+    begin_search(const int64_t query_count, const int64_t k, Progress* progress) {
   const int64_t query = int64_t(blockIdx.x) * threads + threadIdx.x;
   if (query < query_count) progress[query] = {0, k};
 }
@@ -51,10 +52,10 @@ __device__ __forceinline__ Progress threshold_of(const Thresholds& thresholds, i
   return thresholds.progress != nullptr ? thresholds.progress[query] : Progress{thresholds.uniform, 0};
 }
 
-// Walks each warp's split: body(first place, keys, lane's validity) a step of 32 codes.
+// One warp a split and 4 queries, 32 codes at a time: counts those taken, or writes them behind the counts before.
 template <Metric metric, int alignment, bool writes>
 __global__ void __launch_bounds__(threads, 2) walk(const Search search, const Thresholds thresholds,
-                                                const SplitCounts counts, const Rows rows, const int blocks_a_tile) {
+                                                   const SplitCounts counts, const Rows rows, const int blocks_a_tile) {
   const int lane = threadIdx.x % 32, split = int(blockIdx.x % blocks_a_tile) * warps + int(threadIdx.x / 32);
   const int64_t first_query = int64_t(blockIdx.x / blocks_a_tile) * queries;
   if (split >= counts.splits.count) return;
@@ -109,8 +110,8 @@ __global__ void __launch_bounds__(threads, 2) walk(const Search search, const Th
 }
 
 // One warp a query: counts of the splits become sums over the splits before.
-__global__ void __launch_bounds__(threads) exclusive_sums(const int64_t query_count, const Thresholds thresholds,
-                                                          const SplitCounts counts, int64_t* totals) {
+__global__ void __launch_bounds__(threads)
+    exclusive_sums(const int64_t query_count, const Thresholds thresholds, const SplitCounts counts, int64_t* totals) {
   const int64_t query = int64_t(blockIdx.x) * warps + threadIdx.x / 32;
   const int lane = threadIdx.x % 32, splits = counts.splits.count;
   if (query >= query_count) return;
@@ -132,15 +133,16 @@ __global__ void __launch_bounds__(threads) exclusive_sums(const int64_t query_co
 }
 
 // Rows of length k end with no key and index -1 behind what is taken.
-__global__ void __launch_bounds__(threads) pad_rows(const int64_t query_count, const int64_t k,
-                                                    const int64_t* __restrict__ totals, int64_t* keys, int64_t* indices) {
+__global__ void __launch_bounds__(threads)
+    pad_rows(const int64_t query_count, const int64_t k, const int64_t* __restrict__ totals, int64_t* keys,
+             int64_t* indices) {
   for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < query_count * k; i += int64_t(gridDim.x) * threads)
     if (i % k >= totals[i / k]) keys[i] = int64_t(rejected), indices[i] = -1;
 }
 
 // offsets[0] = 0, offsets[i + 1] = totals[0] + … + totals[i], by one warp
-__global__ void __launch_bounds__(32) row_offsets(const int64_t query_count, const int64_t* __restrict__ totals,
-                                                  int64_t* offsets) {
+__global__ void __launch_bounds__(32)
+    row_offsets(const int64_t query_count, const int64_t* __restrict__ totals, int64_t* offsets) {
   const int lane = threadIdx.x;
   int64_t before = 0;
   if (lane == 0) offsets[0] = 0;
@@ -172,17 +174,19 @@ cudaError_t launch_walk(Metric metric, const Search& search, int alignment, cons
   const dim3 grid(unsigned(ceil_divide(search.query_count, queries) * blocks_a_tile));
   return with_metric(metric, [&](auto which) {
     return with_alignment<16, 4, 1>(alignment, [&](auto constant) {
-      return launch(walk<which.value, constant.value, writes>, grid, dim3(threads), 0, stream, search, thresholds, counts,
-                    rows, blocks_a_tile);
+      return launch(walk<which.value, constant.value, writes>, grid, dim3(threads), 0, stream, search, thresholds,
+                    counts, rows, blocks_a_tile);
     });
   });
 }
 
-unsigned blocks_for(int64_t count, int64_t each) { return unsigned(clamp(ceil_divide(count, each), 1, int64_t{1} << 20)); }
+unsigned blocks_for(int64_t count, int64_t each) {
+  return unsigned(clamp(ceil_divide(count, each), 1, int64_t{1} << 20));
+}
 
 }  // namespace
 
-Splits selection_splits(Metric, int64_t query_count, int64_t database_count, int multiprocessors) {
+Splits selection_splits(int64_t query_count, int64_t database_count, int multiprocessors) {
   return split_database(database_count, ceil_divide(query_count, queries), int64_t{16} * multiprocessors, 1024);
 }
 
@@ -203,8 +207,6 @@ cudaError_t sum_splits(int64_t query_count, const Thresholds& thresholds, const 
 namespace {
 
 // ---- Top-k for large k --------------------------------------------------------------------------------------------
-constexpr int64_t most_queries = 4096;  // a batch's histograms then take 64 MiB
-
 struct Selection {
   int64_t batch;
   int passes;
@@ -217,14 +219,14 @@ struct Selection {
 
 Selection plan_selection(Metric metric, const Problem& problem, int multiprocessors, Arena& arena) {
   Selection plan{};
-  plan.batch = batch_of(metric, problem, most_queries);
+  plan.batch = batch_of(metric, problem);
   for (uint32_t key = largest_key(metric, problem.bytes); key != 0; key >>= digit_bits) ++plan.passes;
   if (plan.passes == 0) plan.passes = 1;
   plan.prepared = arena.take<char>(static_cast<int64_t>(prepared_bytes(metric, plan.batch, problem.bytes)));
   plan.progress = arena.take<Progress>(plan.batch);
   plan.histogram = arena.take<int64_t>(plan.batch * digits);
   plan.totals = arena.take<int64_t>(plan.batch);
-  plan.counts.splits = selection_splits(metric, plan.batch, problem.database_count, multiprocessors);
+  plan.counts.splits = selection_splits(plan.batch, problem.database_count, multiprocessors);
   plan.counts.below = arena.take<int64_t>(plan.batch * plan.counts.splits.count);
   plan.counts.equal = arena.take<int64_t>(plan.batch * plan.counts.splits.count);
   return plan;
@@ -241,7 +243,7 @@ RangePlan plan_range(const Problem& problem, int multiprocessors, Arena& arena) 
   const int64_t queries = problem.query_count;
   plan.prepared = arena.take<char>(static_cast<int64_t>(prepared_bytes(Metric::distance, queries, problem.bytes)));
   plan.totals = arena.take<int64_t>(queries);
-  plan.counts.splits = selection_splits(Metric::distance, queries, problem.database_count, multiprocessors);
+  plan.counts.splits = selection_splits(queries, problem.database_count, multiprocessors);
   plan.counts.below = arena.take<int64_t>(queries * plan.counts.splits.count);
   plan.counts.equal = arena.take<int64_t>(queries * plan.counts.splits.count);
   return plan;
@@ -249,7 +251,7 @@ RangePlan plan_range(const Problem& problem, int multiprocessors, Arena& arena) 
 
 }  // namespace
 
-size_t select_workspace(Metric metric, const Problem& problem, int64_t, int multiprocessors) {
+size_t select_workspace(Metric metric, const Problem& problem, int multiprocessors) {
   Arena arena(nullptr);
   plan_selection(metric, problem, multiprocessors, arena);
   return arena.used();
@@ -271,8 +273,8 @@ cudaError_t select_topk(Metric metric, const Problem& problem, int64_t k, int mu
       error = count_keys(metric, search, alignment, multiprocessors, digits, pass * digit_bits, plan.progress,
                          plan.histogram, stream);
       if (error == cudaSuccess)
-        error = launch(find_digit, dim3(blocks_for(count, warps)), dim3(threads), 0, stream, plan.histogram, count, digits,
-                       plan.progress);
+        error = launch(find_digit, dim3(blocks_for(count, warps)), dim3(threads), 0, stream, plan.histogram, count,
+                       digits, plan.progress);
     }
     const Thresholds thresholds{plan.progress, 0};
     const Rows rows{nullptr, k, 0, false, keys + first * k, indices + first * k};
@@ -322,8 +324,8 @@ cudaError_t range_fill(const Problem& problem, uint32_t radius, int multiprocess
                      {offsets, 0, 0, true, keys, indices}, stream);
 }
 
-cudaError_t rank(Metric metric, const int64_t* sorted_keys, const int64_t* order, const int64_t* unsorted, int64_t count,
-                 int64_t row_length, void* values, int64_t* indices, cudaStream_t stream) {
+cudaError_t rank(Metric metric, const int64_t* sorted_keys, const int64_t* order, const int64_t* unsorted,
+                 int64_t count, int64_t row_length, void* values, int64_t* indices, cudaStream_t stream) {
   if (count == 0) return cudaSuccess;
   return launch(rank_entries, dim3(blocks_for(count, threads)), dim3(threads), 0, stream, metric, sorted_keys, order,
                 unsorted, count, row_length, static_cast<unsigned*>(values), indices);

@@ -10,8 +10,9 @@ constexpr int digit_bits = 11, digits = 1 << digit_bits;
 
 // Where the search for a query's k-th key stands: `digit_bits` more of its leading bits are known after each pass.
 struct Progress {
-  unsigned prefix;    // the known bits of the key
-  int64_t remaining;  // which of the keys with this prefix it is, from 1; 0: fewer than k keys in all, every one is taken
+  unsigned prefix;  // the known bits of the key
+  int64_t
+      remaining;  // which of the keys with this prefix it is, from 1; 0: fewer than k keys in all, every one is taken
 };
 
 // counts[query, bin] += codes whose key has (key >> shift) == bin, with progress: (key >> shift) == prefix << 11 | bin.
@@ -30,7 +31,7 @@ struct SplitCounts {
   int64_t* equal;
   Splits splits;
 };
-Splits selection_splits(Metric metric, int64_t query_count, int64_t database_count, int multiprocessors);
+Splits selection_splits(int64_t query_count, int64_t database_count, int multiprocessors);
 cudaError_t count_taken(Metric metric, const Search& search, int alignment, const Thresholds& thresholds,
                         const SplitCounts& counts, cudaStream_t stream);
 // totals [query_count]: how many are taken

@@ -45,18 +45,23 @@ struct Filter<Metric::jaccard> {
 
 // In shared memory, a row a query.
 struct TileState {
-  Entry limits[tile_queries];          // the k-th best entry of this split so far
-  unsigned key_limits[tile_queries];   // no key above is wanted: by this split or by another that has got further
+  Entry limits[tile_queries];         // the k-th best entry of this split so far
+  unsigned key_limits[tile_queries];  // no key above is wanted: by this split or by another that has got further
   int counts[tile_queries];
 };
 
-// warps: of the block, each of which has a scratch of lists.capacity entries. round_codes: what a round may append to a row.
+// warps: of the block, each of which has a scratch of lists.capacity entries. round_codes: what a round may append to a
+// row.
 template <int warps, int round_codes>
 class TileLists {
  public:
   __device__ __forceinline__ TileLists(const Search& search, const Lists& lists, TileState& state, Entry* scratches)
-      : search_(search), lists_(lists), state_(state), scratch_(scratches + threadIdx.x / 32 * lists.capacity),
-        first_query_(int64_t(blockIdx.x / lists.splits) * tile_queries), split_(int(blockIdx.x % lists.splits)) {
+      : search_(search),
+        lists_(lists),
+        state_(state),
+        scratch_(scratches + threadIdx.x / 32 * lists.capacity),
+        first_query_(int64_t(blockIdx.x / lists.splits) * tile_queries),
+        split_(int(blockIdx.x % lists.splits)) {
     begin_ = split_ * lists.split_codes;
     end_ = min(begin_ + lists.split_codes, search.database_count);
     if (threadIdx.x < tile_queries) {
@@ -72,7 +77,8 @@ class TileLists {
   __device__ __forceinline__ int64_t end() const { return end_; }
   __device__ __forceinline__ bool exists(int row) const { return first_query_ + row < search_.query_count; }
 
-  // Appends the code at `index` if it may be among the best. Returns whether the list must be shortened before the next round.
+  // Appends the code at `index` if it may be among the best. Returns whether the list must be shortened before the next
+  // round.
   __device__ __forceinline__ bool offer(int row, unsigned key, int64_t index) {
     const Entry entry = Entry(key) << 32 | unsigned(index - begin_);
     if (!exists(row) || key > state_.key_limits[row] || entry >= state_.limits[row] || index >= end_) return false;
@@ -84,7 +90,8 @@ class TileLists {
 
   // By all threads at the end of a round; full: a result of offer().
   __device__ __forceinline__ void end_round(bool full) {
-    constexpr int refresh_rounds = 8, warp_rows = tile_queries / warps;  // other blocks' limits are looked at now and then
+    constexpr int refresh_rounds = 8,
+                  warp_rows = tile_queries / warps;  // other blocks' limits are looked at now and then
     const bool refresh = ++round_ % refresh_rounds == 0;
     if (!__syncthreads_or(full) && !refresh) return;
     const int first = int(threadIdx.x / 32) * warp_rows;

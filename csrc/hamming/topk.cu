@@ -17,8 +17,6 @@ constexpr int64_t scan_warps = 16;
 constexpr int64_t mma_blocks = 4;
 // A split must repay its list: at least so many codes for each place in it.
 constexpr int64_t codes_a_place = 8;
-// Lists are workspace; a batch of queries bounds them.
-constexpr int64_t most_queries = 8192;
 
 Algorithm choose(Metric metric, const Problem& problem) {
   if (problem.query_count <= stream_queries) return Algorithm::stream;
@@ -39,9 +37,11 @@ Plan plan_topk(Metric metric, const Problem& problem, int64_t k, Algorithm algor
   Plan plan{};
   plan.algorithm = algorithm == Algorithm::automatic ? choose(metric, problem) : algorithm;
   plan.scans = plan.algorithm == Algorithm::stream || plan.algorithm == Algorithm::tile;
-  plan.batch = batch_of(metric, problem, most_queries);
+  plan.batch = batch_of(metric, problem);
   plan.capacity = plan.scans ? scan_capacity(static_cast<int>(k)) : mma_capacity(static_cast<int>(k));
-  const int64_t queries_a_tile = !plan.scans ? 64 : plan.algorithm == Algorithm::tile && metric != Metric::score ? 8 : 4;
+  const int64_t queries_a_tile = !plan.scans                                                    ? 64
+                                 : plan.algorithm == Algorithm::tile && metric != Metric::score ? 8
+                                                                                                : 4;
   const int64_t wanted = multiprocessors * (plan.scans ? scan_warps : mma_blocks);
   plan.splits = split_database(problem.database_count, ceil_divide(plan.batch, queries_a_tile), wanted,
                                codes_a_place * plan.capacity);
@@ -99,7 +99,8 @@ cudaError_t topk(Metric metric, const Problem& problem, int64_t k, Algorithm alg
         error = wgmma_topk(metric, plan.algorithm, search, alignment, lists, stream);
     }
     if (error == cudaSuccess)
-      error = merge_lists(metric, lists, count, static_cast<uint32_t*>(values) + first * k, indices + first * k, stream);
+      error =
+          merge_lists(metric, lists, count, static_cast<uint32_t*>(values) + first * k, indices + first * k, stream);
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;

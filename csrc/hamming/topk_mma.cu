@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Top-k for many queries, on the tensor cores: counts of common bits |q & x|, from which |q ^ x| = |q| + |x| - 2 |q & x|
-// follows as well as the Jaccard similarity.
+// Top-k for many queries, on the tensor cores: counts of common bits |q & x|, from which |q ^ x| = |q| + |x| - 2 |q &
+// x| follows as well as the Jaccard similarity.
 //
 // Bound: the comparison of each pair with its query's limit, two instructions, as soon as the tensor cores work on bits
 // (m16n8k256, 32768 pairs of bits an instruction); on bytes (m16n8k32) the tensor cores themselves. A block takes 64
-// queries, which its 8 warps compare with 32 codes each. Codes go from global memory straight into fragments: each is needed
-// by one warp alone, and any order of words will do if queries have the same, so a lane takes 8 bytes in a row.
+// queries, which its 8 warps compare with 32 codes each. Codes go from global memory straight into fragments: each is
+// needed by one warp alone, and any order of words will do if queries have the same, so a lane takes 8 bytes in a row.
 // Bytes come out of bits in registers: (x >> j) & 0x01010101 are four bits of 32, for j = 0 to 7 all of them.
 #include "hamming/tile_lists.cuh"
 
@@ -82,7 +82,8 @@ __global__ void __launch_bounds__(32 * warps) compare(const Search search, const
       }
       count_common<bytes>(d, a, b);
     }
-    // Sizes of the codes in this thread's columns 2 * member and 2 * member + 1; so far a lane has a part of code `group`.
+    // Sizes of the codes in this thread's columns 2 * member and 2 * member + 1; so far a lane has a part of code
+    // `group`.
     int code_sizes[code_tiles][2];
 #pragma unroll
     for (int n = 0; n < code_tiles; ++n) {
@@ -102,10 +103,12 @@ __global__ void __launch_bounds__(32 * warps) compare(const Search search, const
         filter.set(state.key_limits[row], query_sizes[m][h], tile.exists(row));
 #pragma unroll
         for (int n = 0; n < code_tiles; ++n)
-          passes |= filter.passes(d[m][n][2 * h], code_sizes[n][0]) | filter.passes(d[m][n][2 * h + 1], code_sizes[n][1]);
+          passes |=
+              filter.passes(d[m][n][2 * h], code_sizes[n][0]) | filter.passes(d[m][n][2 * h + 1], code_sizes[n][1]);
       }
     if (passes) {
-      // A row at a time, so that this rarely taken code stays small; registers cannot be indexed, so its counts are picked.
+      // A row at a time, so that this rarely taken code stays small; registers cannot be indexed, so its counts are
+      // picked.
 #pragma unroll 1
       for (int r = 0; r < 2 * query_tiles; ++r) {
         int common[code_tiles][2] = {};

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Top-k for few queries, on the ordinary cores.
 //
-// Bound, up to 4 queries: reading the database once (the popcs of one query take 1/4 of that time on an H100). So each lane
-// has several codes' 16-byte loads in flight, and the database is split over as many warps as the device holds at once.
-// From 5 queries on: popc, 16 a clock and multiprocessor. So 8 queries share each load, and carry-save adders turn four
-// popcs into one. Asymmetric scores are bound by table look-ups, one a nibble and query; 16 sums lie side by side, so that
-// a warp's look-ups fall into 64 bytes.
+// Bound, up to 4 queries: reading the database once (one query's popcs take 1/4 of that time on an H200). So each
+// lane has several codes' 16-byte loads in flight, and the database is split over as many warps as the device holds at
+// once. From 5 queries on: popc, 16 a clock and multiprocessor. So 8 queries share each load, and carry-save adders
+// turn four popcs into one. Asymmetric scores are bound by table look-ups, one a nibble and query; 16 sums lie side by
+// side, so that a warp's look-ups fall into 64 bytes.
 //
 // Every warp owns a stretch of the database and a list a query; nothing is shared in a block, so nothing waits.
 #include "hamming/lists.cuh"
@@ -85,7 +85,8 @@ __global__ void __launch_bounds__(32 * warps, 2) scan(const Search search, const
       for (int c = 0; c < codes; ++c) {
         const int64_t place = first + 32 * c + lane;
         const Entry entry = Entry(keys[q][c]) << 32 | unsigned(place - begin);
-        const bool taken = place < end && keys[q][c] <= key_limits[q] && entry < limit && search.allowed(query, index[c]);
+        const bool taken =
+            place < end && keys[q][c] <= key_limits[q] && entry < limit && search.allowed(query, index[c]);
         const unsigned takers = __ballot_sync(all_lanes, taken);
         if (taken) lists.list(query, split)[count + __popc(takers & ((1u << lane) - 1))] = entry;
         count += __popc(takers);
@@ -124,7 +125,8 @@ cudaError_t launch_scan(const Search& search, int alignment, const Lists& lists,
   return with_alignment<16, 8, 4, 1>(alignment, [&](auto constant) {
     constexpr int alignment_known = constant.value;
     // Single bytes are slow whatever is done about it; then at least the code stays small.
-    auto kernel = scan<metric, queries, alignment_known == 1 ? 1 : codes, alignment_known>;
+    constexpr int codes_a_lane = alignment_known == 1 ? 1 : codes;
+    auto kernel = scan<metric, queries, codes_a_lane, alignment_known>;
     cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
     if (error != cudaSuccess) return error;
     return launch(kernel, dim3(unsigned(tiles * blocks_a_tile)), dim3(32 * warps), shared_bytes, stream, search, lists,
@@ -134,7 +136,8 @@ cudaError_t launch_scan(const Search& search, int alignment, const Lists& lists,
 
 }  // namespace
 
-// Room for 32 * 4 arrivals, the most codes a thread, behind the k that stay; at least as many again, so that sorting is rare.
+// Room for 32 * 4 arrivals, the most codes a thread, behind the k that stay; at least as many again, so that sorting is
+// rare.
 int scan_capacity(int k) { return power_of_two_from(k + (k < 128 ? 128 : k)); }
 
 cudaError_t scan_topk(Metric metric, Algorithm algorithm, const Search& search, int alignment, const Lists& lists,

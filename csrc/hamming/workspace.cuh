@@ -24,18 +24,28 @@ class Arena {
 };
 
 inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+inline int64_t clamp(int64_t value, int64_t low, int64_t high) {
+  return value < low ? low : value > high ? high : value;
+}
 
-// Queries of a batch: at most `most`, and so many that their prepared form stays under 128 MiB; but a whole tile at least.
-inline int64_t batch_of(Metric metric, const Problem& problem, int64_t most) {
+// Queries of a batch at most, which bounds lists and histograms. The emulation has few, so that tests see several
+// batches.
+#if defined(WARPHASH_CUDA_EMULATION)
+constexpr int64_t most_queries = 64;
+#else
+constexpr int64_t most_queries = 8192;
+#endif
+
+// Queries of a batch: so many that their prepared form stays under 128 MiB, but a whole tile at least.
+inline int64_t batch_of(Metric metric, const Problem& problem) {
   const int64_t padding = query_padding(metric, problem.bytes);
   const int64_t each = static_cast<int64_t>(prepared_bytes(metric, padding, problem.bytes)) / padding + 1;
-  const int64_t batch = clamp((int64_t{128} << 20) / each / padding * padding, padding, most);
+  const int64_t batch = clamp((int64_t{128} << 20) / each / padding * padding, padding, most_queries);
   return batch < problem.query_count ? batch : problem.query_count;
 }
 
-// Into how many parts of at least `least` codes the database is cut, so that there are `wanted` parts in all the tiles of
-// queries together. No part has 2^31 codes.
+// Into how many parts of at least `least` codes the database is cut, so that there are `wanted` parts in all the tiles
+// of queries together. No part has 2^31 codes.
 struct Splits {
   int count;
   int64_t codes;

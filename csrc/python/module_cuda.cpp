@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// pybind11 module _C_cuda: carries the CUDA entries' registrars, tells what was built, measures the device's limits, and
-// lets a bench call a top-k by a named algorithm. Loaded only beside a CUDA torch.
+// pybind11 module _C_cuda: carries the CUDA entries' registrars, tells what was built, measures the device's limits,
+// and lets a bench call a top-k by a named algorithm. Loaded only beside a CUDA torch.
 #include <cuda_runtime_api.h>
 #include <pybind11/pybind11.h>
 
@@ -80,8 +80,8 @@ double copy_bandwidth(int64_t bytes) {
   Buffer from(static_cast<size_t>(bytes), nullptr), to(static_cast<size_t>(bytes), nullptr);
   check(cudaMemsetAsync(from.as<void>(), 0x5a, static_cast<size_t>(bytes), nullptr));
   const int count = multiprocessors();
-  const double seconds =
-      median_seconds([&] { return warphash::probe_copy(from.as<void>(), to.as<void>(), bytes, count, nullptr); }, repeats);
+  const double seconds = median_seconds(
+      [&] { return warphash::probe_copy(from.as<void>(), to.as<void>(), bytes, count, nullptr); }, repeats);
   return 2.0 * static_cast<double>(bytes) / seconds;
 }
 
@@ -106,18 +106,18 @@ Metric metric_named(const std::string& name) {
 Algorithm algorithm_named(const std::string& name) {
   const std::pair<const char*, Algorithm> algorithms[] = {
       {"automatic", Algorithm::automatic}, {"stream", Algorithm::stream}, {"tile", Algorithm::tile},
-      {"mma_b1", Algorithm::mma_b1}, {"mma_s8", Algorithm::mma_s8}, {"wgmma_b1", Algorithm::wgmma_b1},
+      {"mma_b1", Algorithm::mma_b1},       {"mma_s8", Algorithm::mma_s8}, {"wgmma_b1", Algorithm::wgmma_b1},
       {"wgmma_s8", Algorithm::wgmma_s8}};
   for (const auto& [known, algorithm] : algorithms)
     if (name == known) return algorithm;
-  throw std::invalid_argument(
-      "algorithm must be automatic, stream, tile, mma_b1, mma_s8, wgmma_b1 or wgmma_s8, got " + name);
+  throw std::invalid_argument("algorithm must be automatic, stream, tile, mma_b1, mma_s8, wgmma_b1 or wgmma_s8, got " +
+                              name);
 }
 
 // Pointers are addresses in the current device's memory; queries hold floats for the metric "score".
 void hamming_topk(const std::string& metric, const std::string& algorithm, uintptr_t queries, int64_t query_count,
-                  uintptr_t database, int64_t database_count, int64_t bytes, int64_t k, uintptr_t values, uintptr_t indices,
-                  uintptr_t stream) {
+                  uintptr_t database, int64_t database_count, int64_t bytes, int64_t k, uintptr_t values,
+                  uintptr_t indices, uintptr_t stream) {
   const Metric m = metric_named(metric);
   const Algorithm a = algorithm_named(algorithm);
   warphash::hamming::Problem problem{};
@@ -150,12 +150,15 @@ PYBIND11_MODULE(_C_cuda, module) {
   });
   module.def("copy_bandwidth", &copy_bandwidth, "bytes"_a = int64_t{1} << 30, py::call_guard<py::gil_scoped_release>(),
              "Bytes read and written a second by a copy of so many bytes in device memory.");
-  module.def("popc_rate", [] { return rate(warphash::probe_popc, warphash::probe_threads * warphash::probe_unroll); },
-             py::call_guard<py::gil_scoped_release>(), "Popcounts of 32-bit words a second.");
-  module.def("mma_b1_rate", [] { return rate(warphash::probe_mma_b1, probe_warps * warphash::probe_unroll * 16 * 8 * 256); },
-             py::call_guard<py::gil_scoped_release>(), "Pairs of bits a second by mma.sync m16n8k256.");
-  module.def("mma_s8_rate", [] { return rate(warphash::probe_mma_s8, probe_warps * warphash::probe_unroll * 16 * 8 * 32); },
-             py::call_guard<py::gil_scoped_release>(), "Products of bytes a second by mma.sync m16n8k32.");
+  module.def(
+      "popc_rate", [] { return rate(warphash::probe_popc, warphash::probe_threads * warphash::probe_unroll); },
+      py::call_guard<py::gil_scoped_release>(), "Popcounts of 32-bit words a second.");
+  module.def(
+      "mma_b1_rate", [] { return rate(warphash::probe_mma_b1, probe_warps * warphash::probe_unroll * 16 * 8 * 256); },
+      py::call_guard<py::gil_scoped_release>(), "Pairs of bits a second by mma.sync m16n8k256.");
+  module.def(
+      "mma_s8_rate", [] { return rate(warphash::probe_mma_s8, probe_warps * warphash::probe_unroll * 16 * 8 * 32); },
+      py::call_guard<py::gil_scoped_release>(), "Products of bytes a second by mma.sync m16n8k32.");
   module.def("hamming_topk", &hamming_topk, "metric"_a, "algorithm"_a, "queries"_a, "query_count"_a, "database"_a,
              "database_count"_a, "bytes"_a, "k"_a, "values"_a, "indices"_a, "stream"_a = 0,
              py::call_guard<py::gil_scoped_release>(),

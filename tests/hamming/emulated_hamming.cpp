@@ -10,7 +10,9 @@
 namespace warphash::hamming {
 
 // hamming_sm90a.cu is not emulated; mma_topk is its twin.
-cudaError_t wgmma_topk(Metric, Algorithm, const Search&, int, const Lists&, cudaStream_t) { return cudaErrorNotSupported; }
+cudaError_t wgmma_topk(Metric, Algorithm, const Search&, int, const Lists&, cudaStream_t) {
+  return cudaErrorNotSupported;
+}
 
 namespace {
 
@@ -28,20 +30,27 @@ class Workspace {
   void* data_;
 };
 
-Problem problem_of(const void* queries, int64_t query_count, const uint8_t* database, int64_t database_count, int64_t bytes,
-                   const bool* mask, bool mask_per_query) {
-  return {static_cast<const uint8_t*>(queries), static_cast<const float*>(queries), query_count, database, database_count,
-          bytes, mask, mask_per_query};
+Problem problem_of(const void* queries, int64_t query_count, const uint8_t* database, int64_t database_count,
+                   int64_t bytes, const bool* mask, bool mask_per_query) {
+  return {static_cast<const uint8_t*>(queries),
+          static_cast<const float*>(queries),
+          query_count,
+          database,
+          database_count,
+          bytes,
+          mask,
+          mask_per_query};
 }
 
-cudaError_t emulated_cdist(const uint8_t* a, int64_t a_count, const uint8_t* b, int64_t b_count, int64_t bytes, int32_t* out,
-                           cudaStream_t stream) {
+cudaError_t emulated_cdist(const uint8_t* a, int64_t a_count, const uint8_t* b, int64_t b_count, int64_t bytes,
+                           int32_t* out, cudaStream_t stream) {
   const Problem problem = problem_of(a, a_count, b, b_count, bytes, nullptr, false);
   return cdist(problem, Workspace(cdist_workspace(problem)), out, stream);
 }
 
-cudaError_t emulated_histogram(const uint8_t* queries, int64_t query_count, const uint8_t* database, int64_t database_count,
-                               int64_t bytes, const bool* mask, bool mask_per_query, int64_t* out, cudaStream_t stream) {
+cudaError_t emulated_histogram(const uint8_t* queries, int64_t query_count, const uint8_t* database,
+                               int64_t database_count, int64_t bytes, const bool* mask, bool mask_per_query,
+                               int64_t* out, cudaStream_t stream) {
   const Problem problem = problem_of(queries, query_count, database, database_count, bytes, mask, mask_per_query);
   return histogram(problem, multiprocessors, Workspace(histogram_workspace(problem)), out, stream);
 }
@@ -52,7 +61,8 @@ cudaError_t emulated_topk(int metric, int algorithm, const void* queries, int64_
   const Problem problem = problem_of(queries, query_count, database, database_count, bytes, mask, mask_per_query);
   const Metric m = static_cast<Metric>(metric);
   const Algorithm a = static_cast<Algorithm>(algorithm);
-  return topk(m, problem, k, a, processors, Workspace(topk_workspace(m, problem, k, a, processors)), values, indices, stream);
+  return topk(m, problem, k, a, processors, Workspace(topk_workspace(m, problem, k, a, processors)), values, indices,
+              stream);
 }
 
 cudaError_t emulated_select(int metric, const void* queries, int64_t query_count, const uint8_t* database,
@@ -60,7 +70,7 @@ cudaError_t emulated_select(int metric, const void* queries, int64_t query_count
                             int64_t* keys, int64_t* indices, cudaStream_t stream) {
   const Problem problem = problem_of(queries, query_count, database, database_count, bytes, mask, mask_per_query);
   const Metric m = static_cast<Metric>(metric);
-  const Workspace workspace(select_workspace(m, problem, k, multiprocessors));
+  const Workspace workspace(select_workspace(m, problem, multiprocessors));
   return select_topk(m, problem, k, multiprocessors, workspace, keys, indices, stream);
 }
 

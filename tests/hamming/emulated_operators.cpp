@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA entries of the operators, registered once more: over emulated kernels, for CPU tensors, as warphash_emulated.
+// The CUDA entries of the operators, registered once more: over emulated kernels, for CPU tensors, as
+// warphash_emulated.
 #include <torch/csrc/stable/library.h>
 
 #undef STABLE_TORCH_LIBRARY_IMPL
@@ -10,7 +11,9 @@
 
 namespace warphash::hamming {
 // hamming_sm90a.cu is not emulated; nothing chooses it by itself.
-cudaError_t wgmma_topk(Metric, Algorithm, const Search&, int, const Lists&, cudaStream_t) { return cudaErrorNotSupported; }
+cudaError_t wgmma_topk(Metric, Algorithm, const Search&, int, const Lists&, cudaStream_t) {
+  return cudaErrorNotSupported;
+}
 }  // namespace warphash::hamming
 
 STABLE_TORCH_LIBRARY_FRAGMENT(warphash_emulated, m) {

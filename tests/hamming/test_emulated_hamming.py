@@ -167,6 +167,19 @@ def test_codes_too_wide_for_tensor_cores(emulated_kernels: EmulatedKernels) -> N
         run_topk(emulated_kernels, DISTANCE, "mma_b1", queries, database, 3)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_batches_of_queries(emulated_kernels: EmulatedKernels, metric: int) -> None:
+    """More queries than a batch has, which is 64 here: pointers to queries, masks and results move on."""
+    generator = np.random.default_rng(7)
+    database, queries = codes(generator, 6, 2), queries_for(metric, generator, 70, 2)
+    mask = mask_for("own", generator, len(queries), len(database))
+    check_topk(emulated_kernels, metric, "automatic", queries, database, 2, mask=mask)
+    keys, indices = np.zeros((2, 70, 3), np.int64)
+    emulated_kernels.select_topk(metric, queries, 70, database, 6, 2, mask, True, 3, keys, indices)
+    expected = topk_of(metric, queries, database, 3, mask)[1]
+    np.testing.assert_array_equal(np.sort(indices, axis=1), np.sort(expected, axis=1))
+
+
 def test_scores_that_are_not_numbers(emulated_kernels: EmulatedKernels) -> None:
     generator = np.random.default_rng(5)
     database = codes(generator, 50, 2)
@@ -249,7 +262,7 @@ def test_range_search(emulated_kernels: EmulatedKernels, queries: int, count: in
 
 @pytest.mark.parametrize("kind", ["none", "shared", "own"])
 @pytest.mark.parametrize(
-    ("queries", "count", "width"), [(6, 700, 4), (2, 33, 3), (1, 0, 2), (0, 5, 2), (3, 9, 0), (2, 90, 400)]
+    ("queries", "count", "width"), [(6, 700, 4), (70, 33, 3), (1, 0, 2), (0, 5, 2), (3, 9, 0), (2, 90, 400)]
 )
 def test_histogram(emulated_kernels: EmulatedKernels, queries: int, count: int, width: int, kind: str) -> None:
     generator = np.random.default_rng(width)
@@ -265,7 +278,7 @@ def test_histogram(emulated_kernels: EmulatedKernels, queries: int, count: int, 
 
 
 @pytest.mark.parametrize("width", [0, 1, 2, 4, 7, 8, 16, 33])
-@pytest.mark.parametrize(("m", "n"), [(1, 1), (9, 257), (0, 3), (3, 0)])
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (9, 257), (70, 5), (0, 3), (3, 0)])
 def test_cdist(emulated_kernels: EmulatedKernels, m: int, n: int, width: int) -> None:
     generator = np.random.default_rng(width)
     a, b = codes(generator, m, width), codes(generator, n, width, offset=width % 3)

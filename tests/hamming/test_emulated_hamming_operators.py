@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CUDA entries of the operators, on CPU tensors over emulated kernels, against the CPU operators: all bits equal."""
+"""The CUDA entries of the operators, on CPU tensors over emulated kernels, against the CPU operators, bit for bit."""
 
 from __future__ import annotations
 
