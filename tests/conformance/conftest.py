@@ -2,7 +2,7 @@
 """Every check with a parameter ``case`` runs over all operators; with ``sample`` too, over all of their samples.
 
 Some checks run over a group: ``differentiable`` operators; ``constant`` ones, of floating-point inputs and without a
-derivative; ``vmapped`` ones, whose outputs' sizes do not depend on data.
+derivative; ``data_dependent`` ones, whose outputs' sizes depend on data, and ``vmapped`` ones, all others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             case for case in cases if not case.differentiable and any(s.requires_grad() for s in case.samples)
         ],
         "vmapped": [case for case in cases if not case.data_dependent],
+        "data_dependent": [case for case in cases if case.data_dependent],
     }
     for name, group in groups.items():
         if name in metafunc.fixturenames:

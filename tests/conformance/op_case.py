@@ -84,8 +84,8 @@ class OpCase:
     bad_calls: list[BadCall]
     sweep: Callable[[], Iterator[Sample]]
     """Many small calls around the widths and row counts where vector loops have their tails."""
-    batch: Sample
-    """The call of one item for vmap."""
+    batches: list[Sample]
+    """Calls of one item for vmap, one for each way in which an argument may be shared by rows."""
     data_dependent: bool = False
     """Sizes of outputs depend on data: vmap and meta tensors are refused."""
     differentiable: bool = False
@@ -93,6 +93,11 @@ class OpCase:
     gradient: Sample | None = None
     tolerance: dict[torch.dtype, tuple[float, float]] = dataclasses.field(default_factory=dict)
     """(rtol, atol) of floating outputs against the reference; dtypes that are not named are bit-equal."""
+
+    @property
+    def batch(self) -> Sample:
+        """A call of one item for vmap."""
+        return self.batches[0]
 
     @property
     def operator(self) -> Any:

@@ -31,22 +31,26 @@ def _patterns(tensors: int) -> list[tuple[int | None, ...]]:
     return [dims for dims in itertools.product((None, 0, 1), repeat=tensors) if any(dim is not None for dim in dims)]
 
 
-def test_vmap_is_the_loop(case: OpCase) -> None:
-    tensors = case.batch.tensors()
-    function = _of_tensors(case, case.batch)
-    for dims in _patterns(len(tensors)):
-        arguments = [x if dim is None else _batches(x, dim) for x, dim in zip(tensors, dims, strict=True)]
-        if case.data_dependent:
-            with pytest.raises(RuntimeError, match=r"varying number.*cannot be vmapped.*loop"):
-                torch.func.vmap(function, in_dims=dims)(*arguments)
-            continue
-        rows = [
-            function(*(x if dim is None else x.select(dim, i) for x, dim in zip(arguments, dims, strict=True)))
-            for i in range(BATCH)
-        ]
-        expected = [torch.stack(parts) for parts in zip(*rows, strict=True)]
-        out = torch.func.vmap(function, in_dims=dims)(*arguments)
-        assert all(same_bits(a, b) for a, b in zip(out, expected, strict=True)), dims
+def test_vmap_is_the_loop(vmapped: OpCase) -> None:
+    for item in vmapped.batches:
+        tensors = item.tensors()
+        function = _of_tensors(vmapped, item)
+        for dims in _patterns(len(tensors)):
+            arguments = [x if dim is None else _batches(x, dim) for x, dim in zip(tensors, dims, strict=True)]
+            rows = [
+                function(*(x if dim is None else x.select(dim, i) for x, dim in zip(arguments, dims, strict=True)))
+                for i in range(BATCH)
+            ]
+            expected = [torch.stack(parts) for parts in zip(*rows, strict=True)]
+            out = torch.func.vmap(function, in_dims=dims)(*arguments)
+            assert all(same_bits(a, b) for a, b in zip(out, expected, strict=True)), (item.name, dims)
+
+
+def test_vmap_of_sizes_that_depend_on_data_is_refused(data_dependent: OpCase) -> None:
+    for item in data_dependent.batches:
+        arguments = [_batches(x, 0) for x in item.tensors()]
+        with pytest.raises(RuntimeError, match=r"varying number.*cannot be vmapped.*loop"):
+            torch.func.vmap(_of_tensors(data_dependent, item))(*arguments)
 
 
 def test_vmap_of_vmap(vmapped: OpCase) -> None:

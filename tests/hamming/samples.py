@@ -182,7 +182,11 @@ def _search_case(name: str, rest: tuple[Any, ...]) -> OpCase:
         large=Sample("large", (codes(50, 24, 1), codes(60_000, 24, 2), *large_rest), {"mask": mask(60_000)}),
         bad_calls=_BAD[name],
         sweep=_sweep_pairs(*rest, options=_OPEN),
-        batch=Sample("item", (codes(5, 9, 1), codes(40, 9, 2), *rest), {"mask": mask(40)}),
+        batches=[
+            Sample("item", (codes(5, 9, 1), codes(40, 9, 2), *rest), {"mask": mask(40)}),
+            Sample("mask per query", (codes(5, 9, 1), codes(40, 9, 2), *rest), {"mask": mask(5, 40)}),
+            Sample("no mask", (codes(5, 9, 1), codes(40, 9, 2), *rest), {"mask": None}),
+        ],
         data_dependent=name == "range_search",
     )
 
@@ -197,7 +201,7 @@ _CDIST = OpCase(
     large=Sample("large", (codes(300, 24, 1), codes(2000, 24, 2))),
     bad_calls=_bad_pairs("a", "b"),
     sweep=_sweep_pairs(options={}),
-    batch=Sample("item", (codes(5, 9, 1), codes(40, 9, 2))),
+    batches=[Sample("item", (codes(5, 9, 1), codes(40, 9, 2)))],
 )
 
 
@@ -267,7 +271,7 @@ _SCORES = OpCase(
     large=Sample("large", (values(50, 190), codes(40_000, 24), 10)),
     bad_calls=_bad_scores(),
     sweep=_sweep_scores,
-    batch=Sample("item", (values(5, 70), codes(40, 9), 3)),
+    batches=[Sample("item", (values(5, 70), codes(40, 9), 3))],
     differentiable=True,
     gradient=Sample("gradient", (values(4, 45).requires_grad_(), codes(20, 6), 7)),
 )
@@ -327,7 +331,7 @@ _PACK = OpCase(
         BadCall("bool below 0", (values(3, 4) > 0, -0.5), ValueError, r"^threshold must be in \[0, 1\].*got -0.5"),
     ],
     sweep=_sweep_values,
-    batch=Sample("item", (values(4, 21), 0.25)),
+    batches=[Sample("item", (values(4, 21), 0.25))],
 )
 
 _UNPACK = OpCase(
@@ -360,7 +364,7 @@ _UNPACK = OpCase(
         BadCall("bool bits", (codes(3, 2), True), TypeError, "^bits must be an int, got bool"),
     ],
     sweep=_sweep_bits,
-    batch=Sample("item", (codes(4, 5), 37)),
+    batches=[Sample("item", (codes(4, 5), 37))],
 )
 
 CASES = [_PACK, _UNPACK, _CDIST, *(_search_case(*search) for search in _SEARCHES), _SCORES]
