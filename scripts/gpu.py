@@ -5,7 +5,7 @@ Builds the package into the Python that runs this (which must hold a CUDA torch)
 build isolation; runs every operator, the CUDA tests, the benches, and compute-sanitizer. Each step has a time limit and
 a log; a step that fails does not keep the others from running, unless they need it. A sanitizer that the machine
 refuses is recorded, not fatal. Written into the folder: gpu.json and gpu.md, a log a step, tests.xml, bench.json,
-roofline.png.
+roofline.png, hamming_algorithms.json.
 Only the standard library is used here.
 """
 
@@ -108,6 +108,8 @@ def steps(out: Path) -> list[Step]:
         Step("tests", [python, "-m", "pytest", "-m", "cuda and not big", *pytest, "tests"], 180, needs="build"),
         Step("benches", [python, *bench], 240, needs="build"),
     ]
+    timed = [python, "scripts/time_hamming_algorithms.py", "--json", str(out / "hamming_algorithms.json")]
+    found.append(Step("algorithms", timed, 60, needs="operators", fatal=False))
     for tool in ("memcheck", "racecheck"):
         checker = [program("compute-sanitizer") or "compute-sanitizer", "--tool", tool]
         checker += ["--error-exitcode", str(SANITIZER_FOUND)]
