@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Python of README and docs runs as it stands: the blocks of a page one after the other, in a process of their own."""
+"""The Python of README and docs runs as it stands: the blocks of a page in turn, in a process of their own."""
 
 from __future__ import annotations
 
