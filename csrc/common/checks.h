@@ -31,4 +31,8 @@ inline Tensor checked_codes(const Tensor& codes, const char* name) {
   return torch::stable::contiguous(codes);
 }
 
+inline void check_same_device(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
+  STD_TORCH_CHECK(a.device() == b.device(), a_name, " and ", b_name, " must be on the same device");
+}
+
 }  // namespace warphash

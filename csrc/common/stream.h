@@ -62,9 +62,4 @@ class OnDevice {
   cudaStream_t stream_ = nullptr;
 };
 
-inline void check_same_device(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
-  STD_TORCH_CHECK(a.device() == b.device() && a.device().type() == OnDevice::device_type, a_name, " and ", b_name,
-                  " must be on the same CUDA device");
-}
-
 }  // namespace warphash

@@ -7,66 +7,28 @@
 #include <optional>
 #include <tuple>
 
-#include "common/checks.h"
 #include "hamming/hamming_keys.h"
-#include "hamming/hamming_pack.h"
-#include "hamming/hamming_search.h"
+#include "hamming/hamming_operands.h"
 
 namespace warphash::hamming {
 namespace {
 
-ValueType value_type(const Tensor& x) {
-  switch (x.scalar_type()) {
-    case ScalarType::Bool: return ValueType::boolean;
-    case ScalarType::Byte: return ValueType::u8;
-    case ScalarType::Char: return ValueType::i8;
-    case ScalarType::Short: return ValueType::i16;
-    case ScalarType::Int: return ValueType::i32;
-    case ScalarType::Long: return ValueType::i64;
-    case ScalarType::UInt16: return ValueType::u16;
-    case ScalarType::UInt32: return ValueType::u32;
-    case ScalarType::UInt64: return ValueType::u64;
-    case ScalarType::Half: return ValueType::f16;
-    case ScalarType::BFloat16: return ValueType::bf16;
-    case ScalarType::Float: return ValueType::f32;
-    case ScalarType::Double: return ValueType::f64;
-    default: break;
-  }
-  STD_TORCH_CHECK(false, "x has an unsupported dtype");
-}
+// The CPU kernels count in whole words: codes of no bits become one zero byte, which changes no distance.
+struct CpuOperands : Operands {
+  int64_t bytes = problem.bytes;  // of the caller's codes
 
-// The tensors behind a Problem; codes of no bits become one zero byte, which changes no distance.
-struct Operands {
-  Tensor queries, database;
-  std::optional<Tensor> mask;
-  int64_t bytes;  // of the caller's codes
-  Problem problem;
-
-  Operands(const Tensor& q, const Tensor& d, const std::optional<Tensor>& m, bool weights = false)
-      : queries(weights ? torch::stable::contiguous(q) : checked_codes(q, "queries")), database(checked_codes(d, "database")),
-        bytes(database.size(1)) {
-    STD_TORCH_CHECK(queries.dim() == 2 && queries.size(1) == (weights ? 8 : 1) * bytes,
-                    "queries and database must have codes of one width, got ", queries.size(1), " and ", bytes);
-    problem.query_count = queries.size(0);
-    problem.database_count = database.size(0);
-    problem.bytes = std::max<int64_t>(bytes, 1);
-    if (bytes == 0) {
-      queries = zeros(problem.query_count * (weights ? 8 : 1), weights ? ScalarType::Float : ScalarType::Byte);
-      database = zeros(problem.database_count, ScalarType::Byte);
-    }
+  CpuOperands(const Tensor& q, const Tensor& d, const std::optional<Tensor>& m, bool weights = false)
+      : Operands(q, d, m, weights) {
+    if (bytes > 0) return;
+    problem.bytes = 1;
+    queries = zeros(problem.query_count * (weights ? 8 : 1), weights ? ScalarType::Float : ScalarType::Byte);
+    database = zeros(problem.database_count, ScalarType::Byte);
     problem.queries = weights ? nullptr : queries.const_data_ptr<uint8_t>();
     problem.weights = weights ? queries.const_data_ptr<float>() : nullptr;
     problem.database = database.const_data_ptr<uint8_t>();
-    if (!m.has_value()) return;
-    STD_TORCH_CHECK(m->scalar_type() == ScalarType::Bool, "mask must be bool");
-    problem.mask_per_query = m->dim() == 2;
-    STD_TORCH_CHECK(m->dim() == 1 || m->dim() == 2, "mask must be 1-D or 2-D");
-    STD_TORCH_CHECK(m->size(m->dim() - 1) == problem.database_count && (m->dim() == 1 || m->size(0) == problem.query_count),
-                    "mask must be [N] or [Q, N]");
-    mask = torch::stable::contiguous(*m);
-    problem.mask = mask->const_data_ptr<bool>();
   }
 
+ private:
   static Tensor zeros(int64_t count, ScalarType type) {
     Tensor out = empty_on_cpu({count}, type);
     return torch::stable::fill_(out, 0.0);
@@ -77,11 +39,8 @@ Tensor pack_cpu(const Tensor& x, double threshold) {
   STD_TORCH_CHECK(x.dim() >= 1, "x must have at least one dimension");
   Tensor values = torch::stable::contiguous(x);
   const int64_t bits = x.size(-1), bytes = (bits + 7) / 8;
-  std::vector<int64_t> shape(x.sizes().begin(), x.sizes().end());
-  shape.back() = bytes;
-  int64_t rows = 1;
-  for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-  Tensor codes = empty_on_cpu(shape, ScalarType::Byte);
+  int64_t rows = 0;
+  Tensor codes = empty_on_cpu(with_last(x, bytes, &rows), ScalarType::Byte);
   if (rows > 0 && bits > 0)
     pack(value_type(x), values.const_data_ptr(), rows, bits, threshold, codes.mutable_data_ptr<uint8_t>());
   return codes;
@@ -92,17 +51,14 @@ Tensor unpack_cpu(const Tensor& packed, int64_t bits) {
   Tensor codes = torch::stable::contiguous(packed);
   const int64_t bytes = codes.size(-1);
   STD_TORCH_CHECK(bits >= 0 && bits <= 8 * bytes, "bits must be in [0, ", 8 * bytes, "], got ", bits);
-  std::vector<int64_t> shape(codes.sizes().begin(), codes.sizes().end());
-  shape.back() = bits;
-  int64_t rows = 1;
-  for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-  Tensor out = empty_on_cpu(shape, ScalarType::Bool);
+  int64_t rows = 0;
+  Tensor out = empty_on_cpu(with_last(codes, bits, &rows), ScalarType::Bool);
   if (rows > 0 && bits > 0) unpack(codes.const_data_ptr<uint8_t>(), rows, bytes, bits, out.mutable_data_ptr<bool>());
   return out;
 }
 
 Tensor cdist_cpu(const Tensor& a, const Tensor& b) {
-  Operands operands(a, b, std::nullopt);
+  CpuOperands operands(a, b, std::nullopt);
   Tensor out = empty_on_cpu({a.size(0), b.size(0)}, ScalarType::Int);
   cdist(best_kernels(), operands.problem, out.mutable_data_ptr<int32_t>());
   return out;
@@ -125,7 +81,7 @@ struct TopkRows {
 };
 
 template <class Value, Value (*value_of)(uint32_t)>
-std::tuple<Tensor, Tensor> topk_of(Metric metric, const Operands& operands, int64_t k, ScalarType type, Value missing) {
+std::tuple<Tensor, Tensor> topk_of(Metric metric, const CpuOperands& operands, int64_t k, ScalarType type, Value missing) {
   STD_TORCH_CHECK(k >= 0, "k must not be negative, got ", k);
   Tensor values = empty_on_cpu({operands.problem.query_count, k}, type);
   Tensor indices = empty_on_cpu({operands.problem.query_count, k}, ScalarType::Long);
@@ -138,24 +94,23 @@ int32_t distance_of_key(uint32_t key) { return static_cast<int32_t>(key); }
 constexpr float worst = -std::numeric_limits<float>::infinity();
 
 std::tuple<Tensor, Tensor> topk_cpu(const Tensor& queries, const Tensor& database, int64_t k, const std::optional<Tensor>& mask) {
-  return topk_of<int32_t, distance_of_key>(Metric::distance, Operands(queries, database, mask), k, ScalarType::Int,
+  return topk_of<int32_t, distance_of_key>(Metric::distance, CpuOperands(queries, database, mask), k, ScalarType::Int,
                                            std::numeric_limits<int32_t>::max());
 }
 
 std::tuple<Tensor, Tensor> jaccard_topk_cpu(const Tensor& queries, const Tensor& database, int64_t k,
                                             const std::optional<Tensor>& mask) {
-  return topk_of<float, jaccard_of_key>(Metric::jaccard, Operands(queries, database, mask), k, ScalarType::Float, worst);
+  return topk_of<float, jaccard_of_key>(Metric::jaccard, CpuOperands(queries, database, mask), k, ScalarType::Float, worst);
 }
 
 std::tuple<Tensor, Tensor> asymmetric_topk_cpu(const Tensor& queries, const Tensor& database, int64_t k) {
-  STD_TORCH_CHECK(queries.scalar_type() == ScalarType::Float, "queries must be float32 here");
-  return topk_of<float, score_of_key>(Metric::score, Operands(queries, database, std::nullopt, true), k, ScalarType::Float, worst);
+  return topk_of<float, score_of_key>(Metric::score, CpuOperands(queries, database, std::nullopt, true), k, ScalarType::Float, worst);
 }
 
 std::tuple<Tensor, Tensor, Tensor> range_search_cpu(const Tensor& queries, const Tensor& database, int64_t radius,
                                                     const std::optional<Tensor>& mask) {
   STD_TORCH_CHECK(radius >= 0, "radius must not be negative, got ", radius);
-  Operands operands(queries, database, mask);
+  CpuOperands operands(queries, database, mask);
   std::vector<std::vector<Hit>> hits;
   range_search(best_kernels(), operands.problem, static_cast<uint32_t>(std::min<int64_t>(radius, 8 * operands.problem.bytes)), hits);
   Tensor offsets = empty_on_cpu({operands.problem.query_count + 1}, ScalarType::Long);
@@ -173,7 +128,7 @@ std::tuple<Tensor, Tensor, Tensor> range_search_cpu(const Tensor& queries, const
 }
 
 Tensor histogram_cpu(const Tensor& queries, const Tensor& database, const std::optional<Tensor>& mask) {
-  Operands operands(queries, database, mask);
+  CpuOperands operands(queries, database, mask);
   Tensor out = empty_on_cpu({operands.problem.query_count, 8 * operands.problem.bytes + 1}, ScalarType::Long);
   histogram(best_kernels(), operands.problem, out.mutable_data_ptr<int64_t>());
   if (operands.bytes == 0) return torch::stable::contiguous(torch::stable::narrow(out, 1, 0, 1));
