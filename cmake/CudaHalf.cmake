@@ -25,8 +25,11 @@ enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 
 # Registers and spills of every kernel go into the build log, where scripts/kernel_resources.py reads them.
-set(WARPHASH_CUDA_FLAGS -std=c++20 -lineinfo -Xptxas=-v --expt-relaxed-constexpr
+set(WARPHASH_CUDA_FLAGS -std=c++20 -Xptxas=-v --expt-relaxed-constexpr
                         -Xcompiler=-fvisibility=hidden,-ffp-contract=off,-ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
+if(WARPHASH_LINEINFO)
+  list(APPEND WARPHASH_CUDA_FLAGS -lineinfo)
+endif()
 function(warphash_cuda_kernels target)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc)
   # CMake 3.25 does not know that nvcc 13 speaks C++20; the flag does.

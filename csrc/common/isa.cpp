@@ -33,8 +33,9 @@ Isa find_machine_isa() {
     return Isa::scalar;
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (1u << 29)) == 0) return Isa::scalar;  // F16C
-  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") ||
-      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512vpopcntdq"))
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl") ||
+      !__builtin_cpu_supports("avx512vpopcntdq"))
     return Isa::avx2;
   return amx_in_cpuid() ? Isa::amx : Isa::avx512;
 }

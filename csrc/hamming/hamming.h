@@ -26,10 +26,10 @@ struct Sink {
 // How a family of scans lays its operands out. words = ceil(bytes / 8); queries are [count, words], padded with zeros.
 // Tiles and prepared queries are 64-byte aligned.
 struct Layout {
-  int (*tile_codes)(int words);                              // codes of a tile, a multiple of group_codes
-  size_t (*tile_bytes)(int words);                           // what arrange() writes
+  int (*tile_codes)(int words);     // codes of a tile, a multiple of group_codes
+  size_t (*tile_bytes)(int words);  // what arrange() writes
   void (*arrange)(const uint8_t* codes, int count, int bytes, void* tile);  // codes [count, bytes], count <= tile_codes
-  size_t (*prepared_bytes)(int count, int words);            // what prepare() writes
+  size_t (*prepared_bytes)(int count, int words);                           // what prepare() writes
   void (*prepare)(const uint64_t* queries, int count, int words, void* prepared);
   // Not null: a thread calls begin() before its first scan and end() after its last, whatever happens between.
   void (*begin)() = nullptr;
@@ -45,7 +45,7 @@ struct ScanCall {
   const void* prepared;
   int queries;
   uint32_t* limits;
-  const uint32_t* code_sizes;   // popcounts [tile_codes], [queries]: Jaccard alone
+  const uint32_t* code_sizes;  // popcounts [tile_codes], [queries]: Jaccard alone
   const uint32_t* query_sizes;
   Sink sink;
 };
@@ -53,17 +53,17 @@ using Scan = void (*)(const ScanCall& call);
 
 struct Kernels {
   Isa isa;
-  Layout words;                 // whole 64-bit words of codes and queries, in each set's own order
-  Scan scan_distance;           // keys are |q ^ x|
-  Scan scan_jaccard;            // keys of |q & x| / |q | x|
+  Layout words;        // whole 64-bit words of codes and queries, in each set's own order
+  Scan scan_distance;  // keys are |q ^ x|
+  Scan scan_jaccard;   // keys of |q & x| / |q | x|
   void (*sizes)(const void* tile, int codes, int words, uint32_t* sizes);  // popcounts of a tile's codes
   // Distances of one query to a tile's codes, for cdist and histograms. out [tile_codes]; what lies past `codes` is free.
   void (*distances)(const void* tile, int codes, int words, const uint64_t* query, uint32_t* out);
   // One query over rows [count, bytes] as they lie, where reading them is the limit. Null: use a tile.
-  void (*scan_rows)(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query, int query_number,
-                    uint32_t* limit, const Sink& sink);
-  Layout nibbles;               // hamming_nibbles.h; the "words" given to prepare() are floats, 64 a word
-  Scan scan_score;              // keys of asymmetric scores
+  void (*scan_rows)(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query,
+                    int query_number, uint32_t* limit, const Sink& sink);
+  Layout nibbles;   // hamming_nibbles.h; the "words" given to prepare() are floats, 64 a word
+  Scan scan_score;  // keys of asymmetric scores
 };
 
 const Kernels& kernels_scalar();

@@ -23,9 +23,9 @@ namespace warphash::hamming {
 namespace {
 
 constexpr int groups = block_codes / group_codes;
-constexpr int byte_words = 4;                         // the counts of so many words fit a byte, all but 256 itself
-constexpr int run_nibbles = 63;                       // whole triples, whose counts (4 a nibble at most) fit a byte
-constexpr int sum_nibbles = 1008 * word_nibbles;      // whole runs and whole words, whose counts fit 16 bits
+constexpr int byte_words = 4;                     // the counts of so many words fit a byte, all but 256 itself
+constexpr int run_nibbles = 63;                   // whole triples, whose counts (4 a nibble at most) fit a byte
+constexpr int sum_nibbles = 1008 * word_nibbles;  // whole runs and whole words, whose counts fit 16 bits
 
 // counts[nibbles of a pair of queries][nibble of the code]: bits of the xor (or and) with the first query in the lower
 // half, with the second in the upper half.
@@ -66,7 +66,8 @@ void prepare_pair(const uint64_t* first, const uint64_t* second, int words, uint
   const __m128i half = _mm_set1_epi8(15);
   for (int word = 0; word < words; ++word, out += word_nibbles) {
     const __m128i a = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(first + word));
-    const __m128i b = second == nullptr ? _mm_setzero_si128() : _mm_loadl_epi64(reinterpret_cast<const __m128i*>(second + word));
+    const __m128i b =
+        second == nullptr ? _mm_setzero_si128() : _mm_loadl_epi64(reinterpret_cast<const __m128i*>(second + word));
     const __m128i even = _mm_or_si128(_mm_and_si128(a, half), _mm_slli_epi16(_mm_and_si128(b, half), 4));
     const __m128i odd = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(a, 4), half), _mm_andnot_si128(half, b));
     const __m256i tables = _mm256_slli_epi16(_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(even, odd)), 4);
@@ -105,7 +106,8 @@ inline void count_bytes(const uint8_t* lines, const uint16_t* offsets, const Tab
       lower[i] = _mm256_add_epi8(lower[i], _mm256_and_si256(both, half));
       // The shift of 16 bits lets the odd byte's lower half into the even byte's sum; it is taken out below.
       upper[i] = _mm256_add_epi16(upper[i], _mm256_srli_epi16(both, 4));
-      asm("" : "+x"(lower[i]), "+x"(upper[i]));  // one vector after the other: interleaved, they do not fit the registers
+      asm(""
+          : "+x"(lower[i]), "+x"(upper[i]));  // one vector after the other: interleaved, they do not fit the registers
     }
   }
 #pragma GCC unroll 4
@@ -126,8 +128,8 @@ inline void count_bytes(const uint8_t* lines, const uint16_t* offsets, const Tab
 }
 
 // Not inlined: all the registers go to this loop, none to the sums around it.
-__attribute__((noinline)) void count_run(const uint8_t* lines, const uint16_t* offsets, const Tables& tables, int nibbles,
-                                         __m256i (&counts)[2][groups]) {
+__attribute__((noinline)) void count_run(const uint8_t* lines, const uint16_t* offsets, const Tables& tables,
+                                         int nibbles, __m256i (&counts)[2][groups]) {
   count_bytes(lines, offsets, tables, nibbles, counts);
 }
 
@@ -175,8 +177,8 @@ inline void store_keys(const Sums& sums, uint32_t* keys) {
 }
 
 // Adds the counts of any number of lines with the first or second of a pair to counts [block_codes].
-inline void add_counts(const uint8_t* lines, const uint16_t* offsets, int step, const Tables& tables, int nibbles, int which,
-                       uint32_t* counts) {
+inline void add_counts(const uint8_t* lines, const uint16_t* offsets, int step, const Tables& tables, int nibbles,
+                       int which, uint32_t* counts) {
   for (int begin = 0; begin < nibbles; begin += sum_nibbles) {
     const int left = nibbles - begin;
     Sums sums[2][groups];
@@ -254,7 +256,8 @@ void scan_distance_words(const ScanCall& call) {
         count_sums(lines, offsets, run_nibbles, difference_tables, nibbles, counts);
       else
         count_bytes(lines, offsets, difference_tables, nibbles, counts);
-      if (__builtin_expect(!any(_mm256_or_si256(admitted(counts[0], bound[0]), admitted(counts[1], bound[1]))), 1)) continue;
+      if (__builtin_expect(!any(_mm256_or_si256(admitted(counts[0], bound[0]), admitted(counts[1], bound[1]))), 1))
+        continue;
       for (int q = 0; q < present; ++q) {
         if (call.limits[query + q] == 0 || !any(admitted(counts[q], bound[q]))) continue;
         alignas(32) uint32_t keys[block_codes] = {};
@@ -275,8 +278,8 @@ void scan_distance_long(const ScanCall& call) {
   for (int query = 0; query < call.queries; ++query)
     for (int code = 0; code < call.codes; code += block_codes) {
       uint32_t keys[block_codes] = {};
-      add_counts(static_cast<const uint8_t*>(call.tile) + static_cast<size_t>(code) * nibbles, pair_offsets(call, query),
-                 run_nibbles, difference_tables, nibbles, query % 2, keys);
+      add_counts(static_cast<const uint8_t*>(call.tile) + static_cast<size_t>(code) * nibbles,
+                 pair_offsets(call, query), run_nibbles, difference_tables, nibbles, query % 2, keys);
       for (int i = 0; i < block_codes; i += group_codes) hand_over(call, query, code + i, keys + i);
     }
 }
@@ -337,8 +340,8 @@ void sizes(const void* tile, int codes, int words, uint32_t* out) {
   for (uint16_t& offset : full) offset = 16 * 15;
   std::memset(out, 0, static_cast<size_t>((codes + block_codes - 1) / block_codes) * block_codes * sizeof(uint32_t));
   for (int code = 0; code < codes; code += block_codes)
-    add_counts(static_cast<const uint8_t*>(tile) + static_cast<size_t>(code) * nibbles, full, 0, conjunction_tables, nibbles, 0,
-               out + code);
+    add_counts(static_cast<const uint8_t*>(tile) + static_cast<size_t>(code) * nibbles, full, 0, conjunction_tables,
+               nibbles, 0, out + code);
 }
 
 void distances(const void* tile, int codes, int words, const uint64_t* query, uint32_t* out) {
@@ -359,12 +362,11 @@ void distances(const void* tile, int codes, int words, const uint64_t* query, ui
 }  // namespace
 
 const Kernels& kernels_avx2() {
-  static constexpr Kernels kernels = {
-      Isa::avx2,      {tile_codes, tile_bytes, arrange_avx2, prepared_bytes, prepare},
-      scan_distance,  scan_jaccard,
-      sizes,          distances,
-      scan_rows_avx2, nibble_layout,
-      scan_score_avx2};
+  static constexpr Kernels kernels = {Isa::avx2,      {tile_codes, tile_bytes, arrange_avx2, prepared_bytes, prepare},
+                                      scan_distance,  scan_jaccard,
+                                      sizes,          distances,
+                                      scan_rows_avx2, nibble_layout,
+                                      scan_score_avx2};
   return kernels;
 }
 

@@ -11,7 +11,7 @@ constexpr int block_codes = 128, word_nibbles = 16;
 
 void arrange_avx2(const uint8_t* codes, int count, int bytes, void* tile);
 void scan_score_avx2(const ScanCall& call);
-void scan_rows_avx2(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query, int query_number,
-                    uint32_t* limit, const Sink& sink);
+void scan_rows_avx2(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query,
+                    int query_number, uint32_t* limit, const Sink& sink);
 
 }  // namespace warphash::hamming

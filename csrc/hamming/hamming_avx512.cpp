@@ -59,12 +59,14 @@ inline void arrange_group(const uint8_t* codes, uint64_t* out) {
   if constexpr (words == 1) {
     _mm512_store_si512(out, load(codes));
   } else if constexpr (words == 2) {
-    const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+    const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14),
+                  odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
     const __m512i low = load(codes), high = load(codes + 64);
     _mm512_store_si512(out, _mm512_permutex2var_epi64(low, even, high));
     _mm512_store_si512(out + lanes, _mm512_permutex2var_epi64(low, odd, high));
   } else {
-    const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13), last = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13),
+                  last = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i a = load(codes), b = load(codes + 64), c = load(codes + 128), d = load(codes + 192);
     const __m512i front01 = _mm512_permutex2var_epi64(a, first, b), front23 = _mm512_permutex2var_epi64(a, last, b);
     const __m512i back01 = _mm512_permutex2var_epi64(c, first, d), back23 = _mm512_permutex2var_epi64(c, last, d);
@@ -134,7 +136,8 @@ void prepare(const uint64_t* queries, int count, int words, void* prepared) {
 }
 
 // Cold: the keys of one query and one group go to the sink.
-__attribute__((noinline)) uint32_t hand_over(const ScanCall& call, int query, int code, const __m512i* keys, uint32_t passed) {
+__attribute__((noinline)) uint32_t hand_over(const ScanCall& call, int query, int code, const __m512i* keys,
+                                             uint32_t passed) {
   int left = call.codes - code;
   if (left < group_codes) passed &= (1u << left) - 1;
   if (passed == 0) return call.limits[query];
@@ -151,13 +154,15 @@ inline __m512i combine(__m512i query, __m512i code) {
 
 // counts[q][i] = popcounts of `queries` queries with the 32 codes at `group`. fixed_words 0: words at run time.
 template <bool conjunction, int fixed_words, int queries>
-inline void count_bits(const uint64_t* group, const uint64_t* query, int words, __m512i (&counts)[queries][code_vectors]) {
+inline void count_bits(const uint64_t* group, const uint64_t* query, int words,
+                       __m512i (&counts)[queries][code_vectors]) {
   const int width = fixed_words ? fixed_words : words;
 #pragma GCC unroll 4
   for (int word = 0; word < width; ++word) {
     __m512i code[code_vectors];
 #pragma GCC unroll 4
-    for (int i = 0; i < code_vectors; ++i) code[i] = _mm512_load_si512(group + (static_cast<size_t>(i) * width + word) * lanes);
+    for (int i = 0; i < code_vectors; ++i)
+      code[i] = _mm512_load_si512(group + (static_cast<size_t>(i) * width + word) * lanes);
 #pragma GCC unroll 4
     for (int q = 0; q < queries; ++q) {
       __m512i value = _mm512_set1_epi64(static_cast<int64_t>(query[static_cast<size_t>(q) * width + word]));
@@ -185,7 +190,8 @@ inline void scan_distance_rows(const ScanCall& call, int query) {
 #pragma GCC unroll 4
     for (int q = 0; q < queries; ++q) {
       // The upper halves are zero, so the cheaper 32-bit minimum serves.
-      least[q] = _mm512_min_epu32(_mm512_min_epu32(counts[q][0], counts[q][1]), _mm512_min_epu32(counts[q][2], counts[q][3]));
+      least[q] =
+          _mm512_min_epu32(_mm512_min_epu32(counts[q][0], counts[q][1]), _mm512_min_epu32(counts[q][2], counts[q][3]));
       hit = _kor_mask8(hit, _mm512_cmplt_epu64_mask(least[q], limit[q]));
     }
     if (__builtin_expect(hit == 0, 1)) continue;
@@ -203,7 +209,8 @@ inline void scan_distance_rows(const ScanCall& call, int query) {
 template <int fixed_words>
 void scan_distance_words(const ScanCall& call) {
   int query = 0;
-  for (; query + query_tile <= call.queries; query += query_tile) scan_distance_rows<fixed_words, query_tile>(call, query);
+  for (; query + query_tile <= call.queries; query += query_tile)
+    scan_distance_rows<fixed_words, query_tile>(call, query);
   for (; query < call.queries; ++query) scan_distance_rows<fixed_words, 1>(call, query);
 }
 
@@ -234,7 +241,8 @@ inline void scan_jaccard_rows(const ScanCall& call, int query) {
         // Two empty codes count as 1 / 1.
         __m256i empty = _mm256_sub_epi32(one, _mm256_min_epu32(united, one));
         __m256 bound = _mm256_mul_ps(floor, _mm256_cvtepi32_ps(_mm256_add_epi32(united, empty)));
-        passed |= static_cast<uint32_t>(_mm256_cmp_ps_mask(_mm256_cvtepi32_ps(_mm256_add_epi32(both, empty)), bound, _CMP_GT_OQ))
+        passed |= static_cast<uint32_t>(
+                      _mm256_cmp_ps_mask(_mm256_cvtepi32_ps(_mm256_add_epi32(both, empty)), bound, _CMP_GT_OQ))
                   << (lanes * i);
       }
       if (__builtin_expect(passed == 0, 1)) continue;
@@ -246,7 +254,8 @@ inline void scan_jaccard_rows(const ScanCall& call, int query) {
       uint32_t exact = 0;
       for (uint32_t rest = passed; rest != 0; rest &= rest - 1) {
         int lane = __builtin_ctz(rest);
-        keys[lane] = jaccard_key(jaccard_similarity(keys[lane], call.query_sizes[query + q] + call.code_sizes[code + lane]));
+        keys[lane] =
+            jaccard_key(jaccard_similarity(keys[lane], call.query_sizes[query + q] + call.code_sizes[code + lane]));
         exact |= static_cast<uint32_t>(keys[lane] < call.limits[query + q]) << lane;
       }
       if (exact != 0)
@@ -266,7 +275,8 @@ void sizes(const void* tile, int codes, int words, uint32_t* out) {
   for (int code = 0; code < codes; code += lanes) {
     __m512i count = _mm512_setzero_si512();
     for (int word = 0; word < words; ++word)
-      count = _mm512_add_epi64(count, _mm512_popcnt_epi64(_mm512_load_si512(from + static_cast<size_t>(code) * words + word * lanes)));
+      count = _mm512_add_epi64(
+          count, _mm512_popcnt_epi64(_mm512_load_si512(from + static_cast<size_t>(code) * words + word * lanes)));
     _mm256_store_si256(reinterpret_cast<__m256i*>(out + code), _mm512_cvtepi64_epi32(count));
   }
 }
@@ -284,12 +294,15 @@ void distances(const void* tile, int codes, int words, const uint64_t* query, ui
 }  // namespace
 
 const Kernels& kernels_avx512() {
-  static constexpr Kernels kernels = {
-      Isa::avx512,   {tile_codes, tile_bytes, arrange, prepared_bytes, prepare},
-      scan_distance, scan_jaccard,
-      sizes,         distances,
-      scan_rows_avx512, nibble_layout,
-      scan_score_avx512};
+  static constexpr Kernels kernels = {Isa::avx512,
+                                      {tile_codes, tile_bytes, arrange, prepared_bytes, prepare},
+                                      scan_distance,
+                                      scan_jaccard,
+                                      sizes,
+                                      distances,
+                                      scan_rows_avx512,
+                                      nibble_layout,
+                                      scan_score_avx512};
   return kernels;
 }
 

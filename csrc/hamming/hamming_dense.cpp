@@ -14,8 +14,8 @@ namespace {
 // Calls visit(query, at, distances, count) for every query of [first, last) and every tile of the codes [begin, end);
 // `at` is the tile's first code. Workspace: one tile and its distances.
 template <class Visit>
-void visit_distances(const Kernels& kernels, const Problem& problem, int64_t first, int64_t last, int64_t begin, int64_t end,
-                     const Visit& visit) {
+void visit_distances(const Kernels& kernels, const Problem& problem, int64_t first, int64_t last, int64_t begin,
+                     int64_t end, const Visit& visit) {
   const int words = word_count(problem.bytes), tile_codes = kernels.words.tile_codes(words);
   AlignedBuffer tile(kernels.words.tile_bytes(words)), distances(static_cast<size_t>(tile_codes) * sizeof(uint32_t));
   AlignedBuffer queries = padded_words(problem.queries + first * problem.bytes, last - first, problem.bytes);
@@ -23,7 +23,8 @@ void visit_distances(const Kernels& kernels, const Problem& problem, int64_t fir
     const int count = static_cast<int>(std::min<int64_t>(tile_codes, end - at));
     kernels.words.arrange(problem.database + at * problem.bytes, count, static_cast<int>(problem.bytes), tile.data());
     for (int64_t query = first; query < last; ++query) {
-      kernels.distances(tile.data(), count, words, queries.as<uint64_t>() + (query - first) * words, distances.as<uint32_t>());
+      kernels.distances(tile.data(), count, words, queries.as<uint64_t>() + (query - first) * words,
+                        distances.as<uint32_t>());
       visit(query, at, distances.as<uint32_t>(), count);
     }
   }
@@ -36,8 +37,9 @@ void cdist(const Choice& choice, const Problem& problem, int32_t* out) {
   const Plan plan = make_plan(problem, Metric::distance, 0);
   parallel_tasks(plan.blocks * plan.parts, [&](int64_t task) {
     const int64_t first = task / plan.parts * plan.block, part = task % plan.parts;
-    visit_distances(*choice.kernels, problem, first, std::min(first + plan.block, problem.query_count), plan.part_begin(part),
-                    plan.part_begin(part + 1), [&](int64_t query, int64_t at, const uint32_t* distances, int count) {
+    visit_distances(*choice.kernels, problem, first, std::min(first + plan.block, problem.query_count),
+                    plan.part_begin(part), plan.part_begin(part + 1),
+                    [&](int64_t query, int64_t at, const uint32_t* distances, int count) {
                       std::memcpy(out + query * problem.database_count + at, distances, count * sizeof(int32_t));
                     });
   });
@@ -54,16 +56,17 @@ void histogram(const Choice& choice, const Problem& problem, int64_t* out) {
   parallel_tasks(plan.blocks * plan.parts, [&](int64_t task) {
     const int64_t first = task / plan.parts * plan.block, part = task % plan.parts;
     int64_t* own = counts[part].data();
-    visit_distances(*choice.kernels, problem, first, std::min(first + plan.block, problem.query_count), plan.part_begin(part),
-                    plan.part_begin(part + 1), [&](int64_t query, int64_t at, const uint32_t* distances, int count) {
-                      int64_t* row = own + query * bins;
-                      if (problem.mask == nullptr) {
-                        for (int i = 0; i < count; ++i) ++row[distances[i]];
-                        return;
-                      }
-                      const bool* mask = problem.mask + (problem.mask_per_query ? query * problem.database_count : 0) + at;
-                      for (int i = 0; i < count; ++i) row[distances[i]] += mask[i];
-                    });
+    visit_distances(
+        *choice.kernels, problem, first, std::min(first + plan.block, problem.query_count), plan.part_begin(part),
+        plan.part_begin(part + 1), [&](int64_t query, int64_t at, const uint32_t* distances, int count) {
+          int64_t* row = own + query * bins;
+          if (problem.mask == nullptr) {
+            for (int i = 0; i < count; ++i) ++row[distances[i]];
+            return;
+          }
+          const bool* mask = problem.mask + (problem.mask_per_query ? query * problem.database_count : 0) + at;
+          for (int i = 0; i < count; ++i) row[distances[i]] += mask[i];
+        });
   });
   for (const std::vector<int64_t>& part : counts)
     for (int64_t i = 0; i < problem.query_count * bins; ++i) out[i] += part[i];

@@ -9,9 +9,9 @@
 
 namespace warphash::hamming {
 
-constexpr int nibble_lanes = 16;         // codes of a group
-constexpr int nibble_block = 128;        // codes that the AVX-512 kernel takes at a time; tiles hold whole blocks
-constexpr int nibble_sums = 16 * 16;     // floats a 64-bit word of a query becomes: 16 nibbles of 16 sums
+constexpr int nibble_lanes = 16;      // codes of a group
+constexpr int nibble_block = 128;     // codes that the AVX-512 kernel takes at a time; tiles hold whole blocks
+constexpr int nibble_sums = 16 * 16;  // floats a 64-bit word of a query becomes: 16 nibbles of 16 sums
 
 int nibble_tile_codes(int words);
 size_t nibble_tile_bytes(int words);

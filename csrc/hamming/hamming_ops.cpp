@@ -81,7 +81,8 @@ struct TopkRows {
 };
 
 template <class Value, Value (*value_of)(uint32_t)>
-std::tuple<Tensor, Tensor> topk_of(Metric metric, const CpuOperands& operands, int64_t k, ScalarType type, Value missing) {
+std::tuple<Tensor, Tensor> topk_of(Metric metric, const CpuOperands& operands, int64_t k, ScalarType type,
+                                   Value missing) {
   STD_TORCH_CHECK(k >= 0, "k must not be negative, got ", k);
   Tensor values = empty_on_cpu({operands.problem.query_count, k}, type);
   Tensor indices = empty_on_cpu({operands.problem.query_count, k}, ScalarType::Long);
@@ -93,18 +94,21 @@ std::tuple<Tensor, Tensor> topk_of(Metric metric, const CpuOperands& operands, i
 int32_t distance_of_key(uint32_t key) { return static_cast<int32_t>(key); }
 constexpr float worst = -std::numeric_limits<float>::infinity();
 
-std::tuple<Tensor, Tensor> topk_cpu(const Tensor& queries, const Tensor& database, int64_t k, const std::optional<Tensor>& mask) {
+std::tuple<Tensor, Tensor> topk_cpu(const Tensor& queries, const Tensor& database, int64_t k,
+                                    const std::optional<Tensor>& mask) {
   return topk_of<int32_t, distance_of_key>(Metric::distance, CpuOperands(queries, database, mask), k, ScalarType::Int,
                                            std::numeric_limits<int32_t>::max());
 }
 
 std::tuple<Tensor, Tensor> jaccard_topk_cpu(const Tensor& queries, const Tensor& database, int64_t k,
                                             const std::optional<Tensor>& mask) {
-  return topk_of<float, jaccard_of_key>(Metric::jaccard, CpuOperands(queries, database, mask), k, ScalarType::Float, worst);
+  return topk_of<float, jaccard_of_key>(Metric::jaccard, CpuOperands(queries, database, mask), k, ScalarType::Float,
+                                        worst);
 }
 
 std::tuple<Tensor, Tensor> asymmetric_topk_cpu(const Tensor& queries, const Tensor& database, int64_t k) {
-  return topk_of<float, score_of_key>(Metric::score, CpuOperands(queries, database, std::nullopt, true), k, ScalarType::Float, worst);
+  return topk_of<float, score_of_key>(Metric::score, CpuOperands(queries, database, std::nullopt, true), k,
+                                      ScalarType::Float, worst);
 }
 
 std::tuple<Tensor, Tensor, Tensor> range_search_cpu(const Tensor& queries, const Tensor& database, int64_t radius,
@@ -112,12 +116,15 @@ std::tuple<Tensor, Tensor, Tensor> range_search_cpu(const Tensor& queries, const
   STD_TORCH_CHECK(radius >= 0, "radius must not be negative, got ", radius);
   CpuOperands operands(queries, database, mask);
   std::vector<std::vector<Hit>> hits;
-  range_search(best_kernels(), operands.problem, static_cast<uint32_t>(std::min<int64_t>(radius, 8 * operands.problem.bytes)), hits);
+  range_search(best_kernels(), operands.problem,
+               static_cast<uint32_t>(std::min<int64_t>(radius, 8 * operands.problem.bytes)), hits);
   Tensor offsets = empty_on_cpu({operands.problem.query_count + 1}, ScalarType::Long);
   int64_t* offset = offsets.mutable_data_ptr<int64_t>();
   offset[0] = 0;
-  for (size_t query = 0; query < hits.size(); ++query) offset[query + 1] = offset[query] + static_cast<int64_t>(hits[query].size());
-  Tensor distances = empty_on_cpu({offset[hits.size()]}, ScalarType::Int), indices = empty_on_cpu({offset[hits.size()]}, ScalarType::Long);
+  for (size_t query = 0; query < hits.size(); ++query)
+    offset[query + 1] = offset[query] + static_cast<int64_t>(hits[query].size());
+  Tensor distances = empty_on_cpu({offset[hits.size()]}, ScalarType::Int),
+         indices = empty_on_cpu({offset[hits.size()]}, ScalarType::Long);
   int32_t* distance = distances.mutable_data_ptr<int32_t>();
   int64_t* index = indices.mutable_data_ptr<int64_t>();
   for (std::vector<Hit>& row : hits) {

@@ -19,7 +19,8 @@ namespace {
 template <class Body>
 void over_rows(int64_t rows, int64_t bytes_a_row, const Body& body) {
   const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 18) / std::max<int64_t>(bytes_a_row, 1));
-  parallel_tasks((rows + chunk - 1) / chunk, [&](int64_t task) { body(task * chunk, std::min(rows, (task + 1) * chunk)); });
+  parallel_tasks((rows + chunk - 1) / chunk,
+                 [&](int64_t task) { body(task * chunk, std::min(rows, (task + 1) * chunk)); });
 }
 
 // One row; is_set(value) decides.
@@ -66,11 +67,13 @@ void pack_float_rows(const float* values, int64_t rows, int64_t bits, float thre
 }
 
 // 16-bit floats are compared as integers: sign and magnitude turned into an order. infinity: its bits.
-void pack_short_floats(const uint16_t* values, int64_t rows, int64_t bits, uint16_t threshold, uint16_t infinity, uint8_t* codes) {
+void pack_short_floats(const uint16_t* values, int64_t rows, int64_t bits, uint16_t threshold, uint16_t infinity,
+                       uint8_t* codes) {
   const int64_t bytes = (bits + 7) / 8, whole = bits / 16 * 16;
   auto order = [](uint16_t x) { return static_cast<int16_t>(x & 0x8000 ? x ^ 0x7fff : x); };
   const int16_t bound = order((threshold & 0x7fff) == 0 ? 0x8000 : threshold);  // -0 >= +0 holds
-  const __m128i bounds = _mm_set1_epi16(bound), magnitude = _mm_set1_epi16(0x7fff), infinities = _mm_set1_epi16(static_cast<int16_t>(infinity));
+  const __m128i bounds = _mm_set1_epi16(bound), magnitude = _mm_set1_epi16(0x7fff),
+                infinities = _mm_set1_epi16(static_cast<int16_t>(infinity));
   auto fails = [&](const uint16_t* at) {
     const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
     const __m128i ordered = _mm_xor_si128(x, _mm_and_si128(_mm_srai_epi16(x, 15), magnitude));
@@ -81,7 +84,8 @@ void pack_short_floats(const uint16_t* values, int64_t rows, int64_t bits, uint1
       const uint16_t* from = values + row * bits;
       uint8_t* code = codes + row * bytes;
       for (int64_t bit = 0; bit < whole; bit += 16) {
-        const uint16_t mask = static_cast<uint16_t>(~_mm_movemask_epi8(_mm_packs_epi16(fails(from + bit), fails(from + bit + 8))));
+        const uint16_t mask =
+            static_cast<uint16_t>(~_mm_movemask_epi8(_mm_packs_epi16(fails(from + bit), fails(from + bit + 8))));
         std::memcpy(code + bit / 8, &mask, 2);
       }
       pack_row(from + whole, bits - whole, code + whole / 8,
@@ -95,7 +99,8 @@ void pack_integers(const void* values, int64_t rows, int64_t bits, double thresh
   // The least integer that is not below the threshold; 2^digits is exact as a double, the type's maximum may not be.
   const double least = std::ceil(threshold), end = std::ldexp(1.0, std::numeric_limits<T>::digits);
   if (!(least < end)) return pack_rows<T>(values, rows, bits, codes, [](T) { return false; });
-  const T bound = least <= static_cast<double>(std::numeric_limits<T>::min()) ? std::numeric_limits<T>::min() : static_cast<T>(least);
+  const T bound = least <= static_cast<double>(std::numeric_limits<T>::min()) ? std::numeric_limits<T>::min()
+                                                                              : static_cast<T>(least);
   pack_rows<T>(values, rows, bits, codes, [=](T value) { return value >= bound; });
 }
 
@@ -115,7 +120,8 @@ uint16_t to_bfloat16(float value) {
 
 void pack(ValueType type, const void* values, int64_t rows, int64_t bits, double threshold, uint8_t* codes) {
   switch (type) {
-    case ValueType::boolean: return pack_rows<uint8_t>(values, rows, bits, codes, [](uint8_t value) { return value != 0; });
+    case ValueType::boolean:
+      return pack_rows<uint8_t>(values, rows, bits, codes, [](uint8_t value) { return value != 0; });
     case ValueType::u8: return pack_integers<uint8_t>(values, rows, bits, threshold, codes);
     case ValueType::i8: return pack_integers<int8_t>(values, rows, bits, threshold, codes);
     case ValueType::i16: return pack_integers<int16_t>(values, rows, bits, threshold, codes);
@@ -125,11 +131,15 @@ void pack(ValueType type, const void* values, int64_t rows, int64_t bits, double
     case ValueType::u32: return pack_integers<uint32_t>(values, rows, bits, threshold, codes);
     case ValueType::u64: return pack_integers<uint64_t>(values, rows, bits, threshold, codes);
     case ValueType::f16:
-      return pack_short_floats(static_cast<const uint16_t*>(values), rows, bits, to_half(static_cast<float>(threshold)), 0x7c00, codes);
+      return pack_short_floats(static_cast<const uint16_t*>(values), rows, bits, to_half(static_cast<float>(threshold)),
+                               0x7c00, codes);
     case ValueType::bf16:
-      return pack_short_floats(static_cast<const uint16_t*>(values), rows, bits, to_bfloat16(static_cast<float>(threshold)), 0x7f80, codes);
-    case ValueType::f32: return pack_float_rows(static_cast<const float*>(values), rows, bits, static_cast<float>(threshold), codes);
-    case ValueType::f64: return pack_rows<double>(values, rows, bits, codes, [=](double value) { return value >= threshold; });
+      return pack_short_floats(static_cast<const uint16_t*>(values), rows, bits,
+                               to_bfloat16(static_cast<float>(threshold)), 0x7f80, codes);
+    case ValueType::f32:
+      return pack_float_rows(static_cast<const float*>(values), rows, bits, static_cast<float>(threshold), codes);
+    case ValueType::f64:
+      return pack_rows<double>(values, rows, bits, codes, [=](double value) { return value >= threshold; });
   }
 }
 

@@ -34,7 +34,7 @@ Choice kernels_for(Isa isa) {
 
 Choice best_kernels() { return kernels_for(chosen_isa()); }
 
-Family family_for(const Choice& choice, Metric metric, int queries, int words) {
+Family family_for(const Choice& choice, Metric metric, int queries) {
   const Kernels& kernels = *choice.kernels;
   switch (metric) {
     case Metric::jaccard: return {&kernels.words, kernels.scan_jaccard, kernels.sizes, nullptr, 0};

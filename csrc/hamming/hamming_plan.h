@@ -19,7 +19,8 @@ inline int word_count(int64_t bytes) { return static_cast<int>((bytes + 7) / 8);
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(size_t size) : size_((std::max<size_t>(size, 1) + 63) / 64 * 64), data_(std::aligned_alloc(64, size_)) {
+  explicit AlignedBuffer(size_t size)
+      : size_((std::max<size_t>(size, 1) + 63) / 64 * 64), data_(std::aligned_alloc(64, size_)) {
     if (data_ == nullptr) throw std::bad_alloc();
   }
   AlignedBuffer(AlignedBuffer&& other) noexcept { *this = std::move(other); }
@@ -51,14 +52,16 @@ struct Family {
   decltype(Kernels::scan_rows) scan_rows;  // null: never
   int row_queries;                         // scan_rows serves up to this many queries
 };
-Family family_for(const Choice& choice, Metric metric, int queries, int words);
+Family family_for(const Choice& choice, Metric metric, int queries);
 
 struct Plan {
-  int64_t block;   // queries a task, at most
+  int64_t block;  // queries a task, at most
   int64_t blocks;
-  int64_t parts;   // of the database, each below 2^31 codes
-  int64_t codes;   // of the database
-  int64_t part_begin(int64_t part) const { return part >= parts ? codes : codes / parts * part + std::min(part, codes % parts); }
+  int64_t parts;  // of the database, each below 2^31 codes
+  int64_t codes;  // of the database
+  int64_t part_begin(int64_t part) const {
+    return part >= parts ? codes : codes / parts * part + std::min(part, codes % parts);
+  }
 };
 Plan make_plan(const Problem& problem, Metric metric, int64_t k);
 

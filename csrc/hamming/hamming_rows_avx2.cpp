@@ -60,8 +60,8 @@ void scan(const uint8_t* rows, int64_t count, int bytes, int64_t first, const ui
 
 }  // namespace
 
-void scan_rows_avx2(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query, int query_number,
-                    uint32_t* limit, const Sink& sink) {
+void scan_rows_avx2(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query,
+                    int query_number, uint32_t* limit, const Sink& sink) {
   switch (bytes) {
     case 8: return scan<1>(rows, count, bytes, first, query, query_number, limit, sink);
     case 16: return scan<2>(rows, count, bytes, first, query, query_number, limit, sink);

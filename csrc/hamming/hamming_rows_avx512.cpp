@@ -19,7 +19,9 @@ constexpr int lanes = 8, vectors = group_codes / lanes, prefetch_distance = 8192
 
 inline __m512i bits(__m512i query, __m512i rows) { return _mm512_popcnt_epi64(_mm512_xor_si512(query, rows)); }
 // Sums neighbouring 64-bit lanes, neighbouring 128-bit lanes.
-inline __m512i pair_sums(__m512i a, __m512i b) { return _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)); }
+inline __m512i pair_sums(__m512i a, __m512i b) {
+  return _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
 inline __m512i quarter_sums(__m512i a, __m512i b) {
   return _mm512_add_epi64(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
 }
@@ -34,7 +36,8 @@ struct Rows8 {  // 8 codes a vector
 struct Rows16 {  // 4 codes a vector
   static constexpr int bytes = 16;
   __m512i query;
-  explicit Rows16(const uint64_t* q) : query(_mm512_broadcast_i64x2(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)))) {}
+  explicit Rows16(const uint64_t* q)
+      : query(_mm512_broadcast_i64x2(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)))) {}
   __m512i distances(const uint8_t* rows) const {
     __m512i sums = pair_sums(bits(query, _mm512_loadu_si512(rows)), bits(query, _mm512_loadu_si512(rows + 64)));
     return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), sums);
@@ -44,7 +47,8 @@ struct Rows16 {  // 4 codes a vector
 struct Rows32 {  // 2 codes a vector
   static constexpr int bytes = 32;
   __m512i query;
-  explicit Rows32(const uint64_t* q) : query(_mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(q)))) {}
+  explicit Rows32(const uint64_t* q)
+      : query(_mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(q)))) {}
   __m512i distances(const uint8_t* rows) const {
     __m512i low = pair_sums(bits(query, _mm512_loadu_si512(rows)), bits(query, _mm512_loadu_si512(rows + 64)));
     __m512i high = pair_sums(bits(query, _mm512_loadu_si512(rows + 128)), bits(query, _mm512_loadu_si512(rows + 192)));
@@ -65,7 +69,8 @@ struct RowsBlocks {  // a code takes whole vectors
     __m512i pairs[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i)
-      pairs[i] = pair_sums(one(rows + static_cast<size_t>(2 * i) * bytes), one(rows + static_cast<size_t>(2 * i + 1) * bytes));
+      pairs[i] =
+          pair_sums(one(rows + static_cast<size_t>(2 * i) * bytes), one(rows + static_cast<size_t>(2 * i + 1) * bytes));
     return quarter_sums(quarter_sums(pairs[0], pairs[1]), quarter_sums(pairs[2], pairs[3]));
   }
 };
@@ -84,12 +89,14 @@ struct RowsAny {  // a code takes one vector or more, the last one masked
     for (; at + 64 < bytes; at += 64)
       sum = _mm512_add_epi64(sum, bits(_mm512_loadu_si512(query + at / 8), _mm512_loadu_si512(row + at)));
     __mmask8 words = static_cast<__mmask8>((1u << ((bytes - at + 7) / 8)) - 1);
-    return _mm512_add_epi64(sum, bits(_mm512_maskz_loadu_epi64(words, query + at / 8), _mm512_maskz_loadu_epi8(last, row + at)));
+    return _mm512_add_epi64(
+        sum, bits(_mm512_maskz_loadu_epi64(words, query + at / 8), _mm512_maskz_loadu_epi8(last, row + at)));
   }
   __m512i distances(const uint8_t* rows) const {
     __m512i pairs[4];
     for (int i = 0; i < 4; ++i)
-      pairs[i] = pair_sums(one(rows + static_cast<size_t>(2 * i) * bytes), one(rows + static_cast<size_t>(2 * i + 1) * bytes));
+      pairs[i] =
+          pair_sums(one(rows + static_cast<size_t>(2 * i) * bytes), one(rows + static_cast<size_t>(2 * i + 1) * bytes));
     return quarter_sums(quarter_sums(pairs[0], pairs[1]), quarter_sums(pairs[2], pairs[3]));
   }
 };
@@ -119,7 +126,8 @@ void scan(const Form& form, const RowsAny& tail, const uint8_t* rows, int64_t co
         _mm_prefetch(reinterpret_cast<const char*>(part + line + prefetch_distance), _MM_HINT_T0);
       distance[i] = form.distances(part);
     }
-    __m512i least = _mm512_min_epu32(_mm512_min_epu32(distance[0], distance[1]), _mm512_min_epu32(distance[2], distance[3]));
+    __m512i least =
+        _mm512_min_epu32(_mm512_min_epu32(distance[0], distance[1]), _mm512_min_epu32(distance[2], distance[3]));
     if (__builtin_expect(_mm512_cmplt_epu64_mask(least, bound), 0)) {
       uint32_t passed = 0;
       for (int i = 0; i < vectors; ++i)
@@ -136,8 +144,8 @@ void scan(const Form& form, const RowsAny& tail, const uint8_t* rows, int64_t co
 
 }  // namespace
 
-void scan_rows_avx512(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query, int query_number,
-                      uint32_t* limit, const Sink& sink) {
+void scan_rows_avx512(const uint8_t* rows, int64_t count, int bytes, int64_t first, const uint64_t* query,
+                      int query_number, uint32_t* limit, const Sink& sink) {
   RowsAny any(query, bytes);
   switch (bytes) {
     case 8: return scan(Rows8(query), any, rows, count, first, query_number, limit, sink);

@@ -67,12 +67,14 @@ void scan(const ScanCall& call) {
     for (int code = 0; code < call.codes; code += group_codes) {
       uint32_t keys[group_codes];
       for (int group = 0; group < group_codes; group += lanes)
-        count_bits<conjunction>(tile + static_cast<size_t>(code + group) * call.words, values, call.words, keys + group);
+        count_bits<conjunction>(tile + static_cast<size_t>(code + group) * call.words, values, call.words,
+                                keys + group);
       int left = call.codes - code < group_codes ? call.codes - code : group_codes;
       uint32_t passed = 0;
       for (int lane = 0; lane < left; ++lane) {
         if (conjunction)
-          keys[lane] = jaccard_key(jaccard_similarity(keys[lane], call.query_sizes[query] + call.code_sizes[code + lane]));
+          keys[lane] =
+              jaccard_key(jaccard_similarity(keys[lane], call.query_sizes[query] + call.code_sizes[code + lane]));
         passed |= static_cast<uint32_t>(keys[lane] < call.limits[query]) << lane;
       }
       if (passed != 0) call.limits[query] = call.sink.offer(call.sink.state, query, call.first + code, keys, passed);
@@ -98,14 +100,16 @@ void distances(const void* tile, int codes, int words, const uint64_t* query, ui
 void scan_score(const ScanCall& call) {
   const int words = 2 * call.words;
   for (int query = 0; query < call.queries; ++query) {
-    const float* table = static_cast<const float*>(call.prepared) + static_cast<size_t>(query) * call.words * nibble_sums;
+    const float* table =
+        static_cast<const float*>(call.prepared) + static_cast<size_t>(query) * call.words * nibble_sums;
     for (int code = 0; code < call.codes; code += group_codes) {
       uint32_t keys[group_codes], passed = 0;
       int left = call.codes - code < group_codes ? call.codes - code : group_codes;
       float floor = score_floor(call.limits[query]);
       for (int lane = 0; lane < left; ++lane) {
         const uint32_t* values = static_cast<const uint32_t*>(call.tile) +
-                                 static_cast<size_t>((code + lane) / nibble_lanes) * words * nibble_lanes + lane % nibble_lanes;
+                                 static_cast<size_t>((code + lane) / nibble_lanes) * words * nibble_lanes +
+                                 lane % nibble_lanes;
         float sum = 0.0f;
         for (int nibble = 0; nibble < 8 * words; ++nibble) {
           uint32_t value = values[static_cast<size_t>(nibble / 8) * nibble_lanes] >> (4 * (nibble % 8)) & 15;
@@ -140,7 +144,9 @@ void arrange_nibbles(const uint8_t* codes, int count, int bytes, void* tile) {
     }
 }
 
-size_t nibble_prepared_bytes(int count, int words) { return static_cast<size_t>(count) * words * nibble_sums * sizeof(float); }
+size_t nibble_prepared_bytes(int count, int words) {
+  return static_cast<size_t>(count) * words * nibble_sums * sizeof(float);
+}
 
 // The rows of `queries` are floats here, 64 a word.
 void prepare_nibbles(const uint64_t* queries, int count, int words, void* prepared) {
@@ -155,9 +161,11 @@ void prepare_nibbles(const uint64_t* queries, int count, int words, void* prepar
 }
 
 const Kernels& kernels_scalar() {
-  static constexpr Kernels kernels = {
-      Isa::scalar, {tile_codes, tile_bytes, arrange, prepared_bytes, prepare}, scan<false>, scan<true>, sizes, distances,
-      nullptr,     nibble_layout, scan_score};
+  static constexpr Kernels kernels = {Isa::scalar, {tile_codes, tile_bytes, arrange, prepared_bytes, prepare},
+                                      scan<false>, scan<true>,
+                                      sizes,       distances,
+                                      nullptr,     nibble_layout,
+                                      scan_score};
   return kernels;
 }
 

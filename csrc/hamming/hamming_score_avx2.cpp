@@ -19,7 +19,8 @@ void scan_score_avx2(const ScanCall& call) {
   constexpr int score_vectors = 4;  // 32 codes
   const int words = 2 * call.words;
   for (int query = 0; query < call.queries; ++query) {
-    const float* tables = static_cast<const float*>(call.prepared) + static_cast<size_t>(query) * call.words * nibble_sums;
+    const float* tables =
+        static_cast<const float*>(call.prepared) + static_cast<size_t>(query) * call.words * nibble_sums;
     for (int code = 0; code < call.codes; code += group_codes) {
       __m256 sum[score_vectors];
       for (__m256& one : sum) one = _mm256_setzero_ps();
@@ -34,8 +35,9 @@ void scan_score_avx2(const ScanCall& call) {
           const __m256 low = _mm256_load_ps(table), high = _mm256_load_ps(table + 8);
 #pragma GCC unroll 4
           for (int i = 0; i < score_vectors; ++i) {
-            __m256 part = _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, value[i]), _mm256_permutevar8x32_ps(high, value[i]),
-                                           _mm256_castsi256_ps(_mm256_slli_epi32(value[i], 28)));
+            __m256 part =
+                _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, value[i]), _mm256_permutevar8x32_ps(high, value[i]),
+                                 _mm256_castsi256_ps(_mm256_slli_epi32(value[i], 28)));
             sum[i] = _mm256_add_ps(sum[i], part);
             value[i] = _mm256_srli_epi32(value[i], 4);
           }

@@ -27,7 +27,8 @@ void scan_block(const ScanCall& call, int query, int code, const float* table) {
   for (int word = 0; word < words; ++word) {
     __m512i value[vectors];
 #pragma GCC unroll 8
-    for (int i = 0; i < vectors; ++i) value[i] = _mm512_load_si512(tile + (static_cast<size_t>(i) * words + word) * lanes);
+    for (int i = 0; i < vectors; ++i)
+      value[i] = _mm512_load_si512(tile + (static_cast<size_t>(i) * words + word) * lanes);
 #pragma GCC unroll 1
     for (int nibble = 0; nibble < 8; ++nibble, table += 16) {
       __m512 parts = _mm512_load_ps(table);
@@ -64,7 +65,8 @@ void scan_block(const ScanCall& call, int query, int code, const float* table) {
 
 void scan_score_avx512(const ScanCall& call) {
   for (int query = 0; query < call.queries; ++query) {
-    const float* table = static_cast<const float*>(call.prepared) + static_cast<size_t>(query) * call.words * nibble_sums;
+    const float* table =
+        static_cast<const float*>(call.prepared) + static_cast<size_t>(query) * call.words * nibble_sums;
     for (int code = 0; code < call.codes; code += block) scan_block(call, query, code, table);
   }
 }

@@ -21,8 +21,9 @@
 namespace warphash::hamming {
 namespace {
 
-constexpr int64_t sample_step = 32;   // one tile in so many
-constexpr int64_t sampled_from = 256;  // the smallest k for which a sample pays in the worst order and costs little else
+constexpr int64_t sample_step = 32;  // one tile in so many
+constexpr int64_t sampled_from =
+    256;  // the smallest k for which a sample pays in the worst order and costs little else
 
 // The queries of one block as the kernels want them.
 struct Prepared {
@@ -117,7 +118,8 @@ class PartScan {
     sizes_ = AlignedBuffer(static_cast<size_t>(family_.layout->tile_codes(words_)) * sizeof(uint32_t));
   }
 
-  void scan_tile(const uint8_t* rows, int count, int64_t first, const Prepared& prepared, int queries, Selection& selection) {
+  void scan_tile(const uint8_t* rows, int count, int64_t first, const Prepared& prepared, int queries,
+                 Selection& selection) {
     family_.layout->arrange(rows, count, static_cast<int>(problem_.bytes), tile_.data());
     if (!prepared.sizes.empty()) family_.sizes(tile_.data(), count, words_, sizes_.as<uint32_t>());
     family_.scan({tile_.data(), count, words_, first, prepared.operands.data(), queries, selection.limits.data(),
@@ -155,7 +157,8 @@ class PartScan {
 
 // A database sorted by falling distance would have every code inserted. The k-th key of a sample bounds the k-th of all,
 // so that only about k * sample_step codes can be; in random order the sample's insertions are saved later.
-void bound_by_sample(PartScan& scan, const Prepared& prepared, int queries, int64_t k, Selection& sample, Selection& selection) {
+void bound_by_sample(PartScan& scan, const Prepared& prepared, int queries, int64_t k, Selection& sample,
+                     Selection& selection) {
   if (scan.run_sample(prepared, queries, sample) < k) return;
   std::vector<uint64_t> entries;
   for (int query = 0; query < queries; ++query) {
@@ -172,8 +175,7 @@ using Lists = std::vector<std::vector<std::vector<uint64_t>>>;
 // Runs all tasks; merge(block, lists) is called once a block, when its last part is done.
 // sampled_k: the k of a selection that is to be bounded by a sample first, else 0.
 void search(const Choice& choice, Metric metric, const Problem& problem, const Plan& plan, int64_t sampled_k,
-            const MakeSelection& make,
-            const std::function<void(int64_t first, int count, const Lists&)>& merge) {
+            const MakeSelection& make, const std::function<void(int64_t first, int count, const Lists&)>& merge) {
   std::vector<Lists> lists(plan.blocks, Lists(plan.parts));
   std::vector<std::atomic<int64_t>> open(plan.blocks);
   for (auto& count : open) count = plan.parts;
@@ -181,7 +183,7 @@ void search(const Choice& choice, Metric metric, const Problem& problem, const P
     const int64_t block = task / plan.parts, part = task % plan.parts, first = block * plan.block;
     const int queries = static_cast<int>(std::min(plan.block, problem.query_count - first));
     const int64_t begin = plan.part_begin(part), end = plan.part_begin(part + 1);
-    const Family family = family_for(choice, metric, queries, word_count(problem.bytes));
+    const Family family = family_for(choice, metric, queries);
     auto make_selection = [&] {
       std::unique_ptr<Selection> made = make(queries);
       if (!problem.mask_per_query) return made;
@@ -222,13 +224,15 @@ void merge_row(const Lists& lists, const Plan& plan, int query, int64_t k, std::
   };
   std::priority_queue<Head, std::vector<Head>, std::greater<>> heads;
   auto push = [&](size_t part, size_t place) {
-    if (place < lists[part][query].size()) heads.push({static_cast<uint32_t>(lists[part][query][place] >> 32), part, place});
+    if (place < lists[part][query].size())
+      heads.push({static_cast<uint32_t>(lists[part][query][place] >> 32), part, place});
   };
   for (size_t part = 0; part < lists.size(); ++part) push(part, 0);
   while (!heads.empty() && static_cast<int64_t>(hits.size()) < k) {
     Head head = heads.top();
     heads.pop();
-    hits.push_back({head.key, plan.part_begin(head.part) + static_cast<int64_t>(lists[head.part][query][head.place] & 0xffffffffu)});
+    hits.push_back({head.key, plan.part_begin(head.part) +
+                                  static_cast<int64_t>(lists[head.part][query][head.place] & 0xffffffffu)});
     push(head.part, head.place + 1);
   }
 }
@@ -250,13 +254,14 @@ void topk(const Choice& choice, Metric metric, const Problem& problem, int64_t k
     return std::make_unique<BufferedSelection>(queries, k);
   };
   Plan plan = make_plan(problem, metric, k);
-  search(choice, metric, problem, plan, k >= sampled_from ? k : 0, make, [&](int64_t first, int count, const Lists& lists) {
-    std::vector<Hit> hits;
-    for (int query = 0; query < count; ++query) {
-      merge_row(lists, plan, query, k, hits);
-      row(context, first + query, hits.data(), static_cast<int64_t>(hits.size()));
-    }
-  });
+  search(choice, metric, problem, plan, k >= sampled_from ? k : 0, make,
+         [&](int64_t first, int count, const Lists& lists) {
+           std::vector<Hit> hits;
+           for (int query = 0; query < count; ++query) {
+             merge_row(lists, plan, query, k, hits);
+             row(context, first + query, hits.data(), static_cast<int64_t>(hits.size()));
+           }
+         });
 }
 
 void range_search(const Choice& choice, const Problem& problem, uint32_t radius, std::vector<std::vector<Hit>>& hits) {
@@ -266,7 +271,8 @@ void range_search(const Choice& choice, const Problem& problem, uint32_t radius,
   Plan plan = make_plan(problem, Metric::distance, 0);
   auto make = [&](int queries) { return std::make_unique<RangeSelection>(queries, limit); };
   search(choice, Metric::distance, problem, plan, 0, make, [&](int64_t first, int count, const Lists& lists) {
-    for (int query = 0; query < count; ++query) merge_row(lists, plan, query, problem.database_count, hits[first + query]);
+    for (int query = 0; query < count; ++query)
+      merge_row(lists, plan, query, problem.database_count, hits[first + query]);
   });
 }
 

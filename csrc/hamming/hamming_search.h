@@ -13,10 +13,10 @@ namespace warphash::hamming {
 enum class Metric { distance, jaccard, score };
 
 struct Problem {
-  const uint8_t* queries;     // [query_count, bytes]; Metric::score: null
-  const float* weights;       // [query_count, 8 * bytes]; Metric::score alone
+  const uint8_t* queries;  // [query_count, bytes]; Metric::score: null
+  const float* weights;    // [query_count, 8 * bytes]; Metric::score alone
   int64_t query_count;
-  const uint8_t* database;    // [database_count, bytes]
+  const uint8_t* database;  // [database_count, bytes]
   int64_t database_count;
   int64_t bytes;
   const bool* mask = nullptr;  // [database_count], or [query_count, database_count]

@@ -15,8 +15,8 @@ namespace warphash::hamming {
 
 // Which codes of a part may be returned, and what they are called.
 struct Admission {
-  const bool* rows = nullptr;     // per-query mask from the block's first query and the part's first code on
-  int64_t row_stride = 0;         // codes from one query's row to the next
+  const bool* rows = nullptr;       // per-query mask from the block's first query and the part's first code on
+  int64_t row_stride = 0;           // codes from one query's row to the next
   const uint32_t* names = nullptr;  // position -> index within the part, where a shared mask has thinned the codes
 
   uint32_t admit(int query, int64_t first, uint32_t passed) const {
@@ -68,7 +68,8 @@ class Selection {
 // Small k: a sorted list. Indices arrive in ascending order, so a new entry goes behind those of its key.
 class SortedSelection final : public Selection {
  public:
-  SortedSelection(int queries, int64_t k) : Selection(queries, no_limit), k_(k), counts_(queries, 0), entries_(queries * k) {}
+  SortedSelection(int queries, int64_t k)
+      : Selection(queries, no_limit), k_(k), counts_(queries, 0), entries_(queries * k) {}
   Sink sink() override { return {offer<SortedSelection>, this}; }
   uint32_t insert(int query, uint32_t key, uint32_t index) {
     uint64_t* list = entries_.data() + query * k_;
@@ -92,7 +93,11 @@ class SortedSelection final : public Selection {
 class CountingSelection final : public Selection {
  public:
   CountingSelection(int queries, int64_t k, uint32_t keys)
-      : Selection(queries, no_limit), k_(k), keys_(keys), counts_(static_cast<size_t>(queries) * keys), rows_(queries),
+      : Selection(queries, no_limit),
+        k_(k),
+        keys_(keys),
+        counts_(static_cast<size_t>(queries) * keys),
+        rows_(queries),
         entries_(new uint64_t[static_cast<size_t>(queries) * 2 * k]) {}
   Sink sink() override { return {offer<CountingSelection>, this}; }
   uint32_t insert(int query, uint32_t key, uint32_t index) {

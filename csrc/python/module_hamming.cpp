@@ -77,10 +77,12 @@ void bind_hamming(py::module_& module) {
   kernels.def(
       "hamming_asymmetric_topk",
       [](const std::string& isa, const Weights& queries, const Codes& database, int64_t k) {
-        if (queries.ndim() != 2 || database.ndim() != 2 || database.shape(1) == 0 || queries.shape(1) != 8 * database.shape(1))
+        if (queries.ndim() != 2 || database.ndim() != 2 || database.shape(1) == 0 ||
+            queries.shape(1) != 8 * database.shape(1))
           throw py::value_error("queries must be float32 [Q, 8 * bytes], database uint8 [N, bytes]");
-        return search(isa, Metric::score,
-                      {nullptr, queries.data(), queries.shape(0), database.data(), database.shape(0), database.shape(1)}, k);
+        return search(
+            isa, Metric::score,
+            {nullptr, queries.data(), queries.shape(0), database.data(), database.shape(0), database.shape(1)}, k);
       },
       py::arg("isa"), py::arg("queries"), py::arg("database"), py::arg("k"));
   kernels.def(

@@ -31,6 +31,7 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 MODE_FLAGS = {"plain": ["-O2"], "asan": ["-O2", "-g", "-fno-omit-frame-pointer", *SANITIZERS]}
 SOURCES = [ROOT / "csrc" / "hamming" / f"hamming_{name}.cpp" for name in ("plan", "search", "scalar", "avx2", "avx512")]
 SOURCES += [ROOT / "csrc" / "hamming" / f"hamming_{name}_avx512.cpp" for name in ("rows", "score")]
+SOURCES += [ROOT / "csrc" / "hamming" / f"hamming_{name}_avx2.cpp" for name in ("arrange", "rows", "score")]
 SOURCES += [ROOT / "csrc" / "common" / "isa.cpp", HERE / "driver.cpp"]
 
 Codes = npt.NDArray[np.uint8]

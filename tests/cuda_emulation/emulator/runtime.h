@@ -82,22 +82,14 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   cudaDeviceProp p;
   switch (attribute) {
-    case cudaDevAttrMaxSharedMemoryPerBlock:
-      return *value = p.sharedMemPerBlock, cudaSuccess;
-    case cudaDevAttrMultiProcessorCount:
-      return *value = p.multiProcessorCount, cudaSuccess;
-    case cudaDevAttrL2CacheSize:
-      return *value = p.l2CacheSize, cudaSuccess;
-    case cudaDevAttrMaxThreadsPerMultiProcessor:
-      return *value = p.maxThreadsPerMultiProcessor, cudaSuccess;
-    case cudaDevAttrComputeCapabilityMajor:
-      return *value = p.major, cudaSuccess;
-    case cudaDevAttrComputeCapabilityMinor:
-      return *value = p.minor, cudaSuccess;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
-      return *value = p.sharedMemPerMultiprocessor, cudaSuccess;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      return *value = p.sharedMemPerBlockOptin, cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlock: return *value = p.sharedMemPerBlock, cudaSuccess;
+    case cudaDevAttrMultiProcessorCount: return *value = p.multiProcessorCount, cudaSuccess;
+    case cudaDevAttrL2CacheSize: return *value = p.l2CacheSize, cudaSuccess;
+    case cudaDevAttrMaxThreadsPerMultiProcessor: return *value = p.maxThreadsPerMultiProcessor, cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor: return *value = p.major, cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor: return *value = p.minor, cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: return *value = p.sharedMemPerMultiprocessor, cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: return *value = p.sharedMemPerBlockOptin, cudaSuccess;
   }
   return cudaErrorInvalidValue;
 }
