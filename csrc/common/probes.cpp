@@ -168,7 +168,7 @@ double unit_rate(Unit unit, int threads) {
   switch (unit) {
     case Unit::popcount_portable: return loop_rate(loops_scalar().popcount, threads);
     case Unit::popcount_word: return isa >= Isa::avx2 ? loop_rate(loops_avx2().popcount_words, threads) : absent;
-    case Unit::popcount_avx2: return isa >= Isa::avx2 ? loop_rate(loops_avx2().popcount, threads) : absent;
+    case Unit::distance_avx2: return isa >= Isa::avx2 ? loop_rate(loops_avx2().popcount, threads) : absent;
     case Unit::popcount_avx512: return isa >= Isa::avx512 ? loop_rate(loops_avx512().popcount, threads) : absent;
     case Unit::distance_word: return isa >= Isa::avx2 ? loop_rate(loops_avx2().distance, threads) : absent;
     case Unit::distance_avx512: return isa >= Isa::avx512 ? loop_rate(loops_avx512().distance, threads) : absent;

@@ -50,7 +50,7 @@ double gather_rate(size_t bytes, int threads);
 enum class Unit {
   popcount_portable,  // shifts, masks and a multiplication
   popcount_word,      // popcnt
-  popcount_avx2,      // vpshufb over nibbles
+  distance_avx2,      // vpshufb over nibbles, tables of two queries
   popcount_avx512,    // vpopcntq
   distance_word,      // xor, popcnt, add
   distance_avx512,    // vpxorq, vpopcntq, vpaddq

@@ -172,13 +172,38 @@ using MakeSelection = std::function<std::unique_ptr<Selection>(int queries)>;
 // entries [part][query] of one block
 using Lists = std::vector<std::vector<std::vector<uint64_t>>>;
 
-// Runs all tasks; merge(block, lists) is called once a block, when its last part is done.
-// sampled_k: the k of a selection that is to be bounded by a sample first, else 0.
-void search(const Choice& choice, Metric metric, const Problem& problem, const Plan& plan, int64_t sampled_k,
+// The k-th key that finished parts of the database have found for each query bounds what later parts need look at.
+class SharedBounds {
+ public:
+  SharedBounds(int64_t queries, int64_t k) : k_(k), bounds_(k > 0 ? queries : 0) {
+    for (auto& bound : bounds_) bound = no_limit;
+  }
+  void apply(int64_t first, int queries, Selection& selection) const {
+    if (k_ == 0) return;
+    for (int query = 0; query < queries; ++query)
+      selection.bound(query, bounds_[first + query].load(std::memory_order_relaxed));
+  }
+  // entries: sorted. Codes of the k-th key itself stay admitted: one of a smaller index may come from another part.
+  void publish(int64_t query, const std::vector<uint64_t>& entries) {
+    if (k_ == 0 || static_cast<int64_t>(entries.size()) < k_) return;
+    const uint32_t bound = static_cast<uint32_t>(std::min<uint64_t>((entries[k_ - 1] >> 32) + 1, no_limit));
+    uint32_t known = bounds_[query].load(std::memory_order_relaxed);
+    while (bound < known && !bounds_[query].compare_exchange_weak(known, bound, std::memory_order_relaxed)) {
+    }
+  }
+
+ private:
+  int64_t k_;
+  std::vector<std::atomic<uint32_t>> bounds_;
+};
+
+// Runs all tasks; merge(block, lists) is called once a block, when its last part is done. k: 0 if all that passes counts.
+void search(const Choice& choice, Metric metric, const Problem& problem, const Plan& plan, int64_t k,
             const MakeSelection& make, const std::function<void(int64_t first, int count, const Lists&)>& merge) {
   std::vector<Lists> lists(plan.blocks, Lists(plan.parts));
   std::vector<std::atomic<int64_t>> open(plan.blocks);
   for (auto& count : open) count = plan.parts;
+  SharedBounds bounds(problem.query_count, k);
   parallel_tasks(plan.blocks * plan.parts, [&](int64_t task) {
     const int64_t block = task / plan.parts, part = task % plan.parts, first = block * plan.block;
     const int queries = static_cast<int>(std::min(plan.block, problem.query_count - first));
@@ -195,11 +220,16 @@ void search(const Choice& choice, Metric metric, const Problem& problem, const P
     const Prepared prepared = prepare(family, metric, problem, first, queries);
     PartScan scan(family, problem, begin, end);
     const bool thinned = problem.mask != nullptr && !problem.mask_per_query;
-    if (sampled_k > 0 && !thinned && end - begin >= 2 * sample_step * sampled_k)
-      bound_by_sample(scan, prepared, queries, sampled_k, *make_selection(), *selection);
+    // A part that starts among the first has nothing to be bounded by.
+    bounds.apply(first, queries, *selection);
+    if (k >= sampled_from && part < thread_count() && !thinned && end - begin >= 2 * sample_step * k)
+      bound_by_sample(scan, prepared, queries, k, *make_selection(), *selection);
     scan.run(prepared, queries, *selection);
     lists[block][part].resize(queries);
-    for (int query = 0; query < queries; ++query) selection->finish(query, lists[block][part][query]);
+    for (int query = 0; query < queries; ++query) {
+      selection->finish(query, lists[block][part][query]);
+      bounds.publish(first + query, lists[block][part][query]);
+    }
     selection.reset();
     if (open[block].fetch_sub(1) > 1) return;
     merge(first, queries, lists[block]);
@@ -254,14 +284,13 @@ void topk(const Choice& choice, Metric metric, const Problem& problem, int64_t k
     return std::make_unique<BufferedSelection>(queries, k);
   };
   Plan plan = make_plan(problem, metric, k);
-  search(choice, metric, problem, plan, k >= sampled_from ? k : 0, make,
-         [&](int64_t first, int count, const Lists& lists) {
-           std::vector<Hit> hits;
-           for (int query = 0; query < count; ++query) {
-             merge_row(lists, plan, query, k, hits);
-             row(context, first + query, hits.data(), static_cast<int64_t>(hits.size()));
-           }
-         });
+  search(choice, metric, problem, plan, k, make, [&](int64_t first, int count, const Lists& lists) {
+    std::vector<Hit> hits;
+    for (int query = 0; query < count; ++query) {
+      merge_row(lists, plan, query, k, hits);
+      row(context, first + query, hits.data(), static_cast<int64_t>(hits.size()));
+    }
+  });
 }
 
 void range_search(const Choice& choice, const Problem& problem, uint32_t radius, std::vector<std::vector<Hit>>& hits) {

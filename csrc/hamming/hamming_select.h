@@ -42,7 +42,7 @@ class Selection {
   virtual ~Selection() = default;
   virtual Sink sink() = 0;
   // Before the scan: no entry of this query at or above `bound` can be among the results.
-  void bound(int query, uint32_t bound) { limits[query] = bounds_[query] = bound; }
+  void bound(int query, uint32_t bound) { limits[query] = bounds_[query] = std::min(bounds_[query], bound); }
   // The entries of a query, sorted.
   virtual void finish(int query, std::vector<uint64_t>& entries) = 0;
 

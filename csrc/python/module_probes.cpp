@@ -71,7 +71,7 @@ void bind_probes(py::module_& module) {
               "64-byte lines read a second at random places of one buffer of this size.");
   bind_unit(sub, "popcount_portable", Unit::popcount_portable, "64-bit words counted a second, by shifts and masks.");
   bind_unit(sub, "popcount_word", Unit::popcount_word, "64-bit words counted a second by popcnt.");
-  bind_unit(sub, "popcount_avx2", Unit::popcount_avx2, "64-bit words counted a second by AVX2 nibble lookups.");
+  bind_unit(sub, "distance_avx2", Unit::distance_avx2, "64-bit words compared a second by AVX2 nibble tables.");
   bind_unit(sub, "popcount_avx512", Unit::popcount_avx512, "64-bit words counted a second by vpopcntq.");
   bind_unit(sub, "distance_word", Unit::distance_word, "64-bit words a second through xor, popcnt and add.");
   bind_unit(sub, "distance_avx512", Unit::distance_avx512,
