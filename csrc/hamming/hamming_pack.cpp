@@ -15,10 +15,10 @@
 namespace warphash::hamming {
 namespace {
 
-// Calls body(first, last) for ranges of rows that make up enough work to share.
+// Calls body(first, last) for ranges of rows of about chunk_bytes, which are enough work to share.
 template <class Body>
-void over_rows(int64_t rows, int64_t bytes_a_row, const Body& body) {
-  const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 18) / std::max<int64_t>(bytes_a_row, 1));
+void over_rows(int64_t rows, int64_t bytes_a_row, const Body& body, int64_t chunk_bytes = int64_t{1} << 18) {
+  const int64_t chunk = std::max<int64_t>(1, chunk_bytes / std::max<int64_t>(bytes_a_row, 1));
   parallel_tasks((rows + chunk - 1) / chunk,
                  [&](int64_t task) { body(task * chunk, std::min(rows, (task + 1) * chunk)); });
 }
@@ -146,7 +146,7 @@ void pack(ValueType type, const void* values, int64_t rows, int64_t bits, double
 void unpack(const uint8_t* codes, int64_t rows, int64_t bytes, int64_t bits, bool* out) {
   static_assert(sizeof(bool) == 1);
   const __m128i places = _mm_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
-  over_rows(rows, bits, [&](int64_t first, int64_t last) {
+  const auto unpack_rows = [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       const uint8_t* code = codes + row * bytes;
       uint8_t* to = reinterpret_cast<uint8_t*>(out) + row * bits;
@@ -161,7 +161,9 @@ void unpack(const uint8_t* codes, int64_t rows, int64_t bytes, int64_t bits, boo
       }
       for (; bit < bits; ++bit) to[bit] = code[bit / 8] >> (bit % 8) & 1;
     }
-  });
+  };
+  // Larger than a large page, lest two threads be the first to write one.
+  over_rows(rows, bits, unpack_rows, int64_t{1} << 23);
 }
 
 }  // namespace warphash::hamming
