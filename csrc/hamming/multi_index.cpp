@@ -78,6 +78,8 @@ class Prober {
   }
 
   double cost() const { return cost_; }
+  // Whether a table led out of itself or of the codes; nothing was read there.
+  bool broken() const { return broken_; }
 
  private:
   void probe_values(const uint32_t* values, int count) {
@@ -88,6 +90,10 @@ class Prober {
     for (int i = 0; i < count; ++i) {
       begins[i] = offsets[values[i]];
       ends[i] = offsets[values[i] + 1];
+      if (begins[i] < 0 || begins[i] > ends[i] || ends[i] > index_.indexed) {
+        broken_ = true;
+        begins[i] = ends[i] = 0;
+      }
       __builtin_prefetch(ids + begins[i]);
     }
     for (int i = 0; i < count; ++i)
@@ -96,6 +102,10 @@ class Prober {
   }
 
   void add(int32_t id) {
+    if (id < 0 || id >= index_.total) {
+      broken_ = true;
+      return;
+    }
     __builtin_prefetch(index_.codes + static_cast<size_t>(id) * static_cast<size_t>(index_.bytes));
     candidates_[count_++] = id;
     if (count_ == candidate_batch) flush();
@@ -105,7 +115,7 @@ class Prober {
     uint32_t distances[candidate_batch];
     gather_(index_.codes, index_.bytes, query_, candidates_, count_, distances);
     for (int i = 0; i < count_; ++i) {
-      const Hit hit = uint64_t{distances[i]} << 32 | static_cast<uint32_t>(candidates_[i]);
+      const Entry hit = uint64_t{distances[i]} << 32 | static_cast<uint32_t>(candidates_[i]);
       if (hit < result_.limit() && is_first(candidates_[i])) result_.take(hit);
     }
     cost_ += count_;
@@ -132,6 +142,7 @@ class Prober {
   GatherDistances gather_;
   int level_ = 0, substring_ = 0, count_ = 0;
   double cost_ = 0;
+  bool broken_ = false;
   int32_t candidates_[candidate_batch];
 };
 
@@ -146,9 +157,9 @@ double expected_cost(const MultiIndex& index, int s, int level) {
 // The k best as a heap whose top is the worst.
 class Best {
  public:
-  Best(std::vector<Hit>& hits, int64_t k) : hits_(hits), k_(static_cast<size_t>(k)) {}
-  Hit limit() const { return hits_.size() < k_ ? ~Hit{0} : hits_.front(); }
-  void take(Hit hit) {
+  Best(std::vector<Entry>& hits, int64_t k) : hits_(hits), k_(static_cast<size_t>(k)) {}
+  Entry limit() const { return hits_.size() < k_ ? ~Entry{0} : hits_.front(); }
+  void take(Entry hit) {
     if (hits_.size() == k_) {
       std::pop_heap(hits_.begin(), hits_.end());
       hits_.back() = hit;
@@ -159,19 +170,19 @@ class Best {
   }
 
  private:
-  std::vector<Hit>& hits_;
+  std::vector<Entry>& hits_;
   size_t k_;
 };
 
 class Ball {
  public:
-  Ball(std::vector<Hit>& hits, int radius) : hits_(hits), limit_((static_cast<uint64_t>(radius) + 1) << 32) {}
-  Hit limit() const { return limit_; }
-  void take(Hit hit) { hits_.push_back(hit); }
+  Ball(std::vector<Entry>& hits, int radius) : hits_(hits), limit_((static_cast<uint64_t>(radius) + 1) << 32) {}
+  Entry limit() const { return limit_; }
+  void take(Entry hit) { hits_.push_back(hit); }
 
  private:
-  std::vector<Hit>& hits_;
-  Hit limit_;
+  std::vector<Entry>& hits_;
+  Entry limit_;
 };
 
 // Counting sort by the value, which leaves ids ascending in a bucket.
@@ -206,28 +217,31 @@ void multi_index_build(const MultiIndex& index, int32_t* offsets, int32_t* ids) 
   });
 }
 
-bool multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, double budget, std::vector<Hit>& hits) {
+Outcome multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, double budget,
+                         std::vector<Entry>& hits) {
   hits.clear();
-  if (k == 0) return true;
+  if (k == 0) return Outcome::complete;
   Best best(hits, k);
   Prober<Best> prober(index, query, best);
   prober.compare_rest();
   for (int level = 0; level <= index.bits / index.substrings + 1; ++level)
     for (int s = 0; s < index.substrings; ++s) {
-      if (prober.cost() + expected_cost(index, s, level) > budget) return false;
+      if (prober.cost() + expected_cost(index, s, level) > budget) return Outcome::gave_up;
       prober.probe(s, level);
+      if (prober.broken()) return Outcome::broken;
       const uint64_t covered = static_cast<uint64_t>(int64_t{level} * index.substrings + s);
       if (static_cast<int64_t>(hits.size()) == k && hits.front() >> 32 <= covered) {
         std::sort_heap(hits.begin(), hits.end());
-        return true;
+        return Outcome::complete;
       }
     }
   std::sort_heap(hits.begin(), hits.end());  // every bucket was probed
-  return true;
+  // Tables that leave codes out can end here with too few.
+  return static_cast<int64_t>(hits.size()) == std::min(k, index.total) ? Outcome::complete : Outcome::broken;
 }
 
-bool multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget,
-                       std::vector<Hit>& hits) {
+Outcome multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget,
+                          std::vector<Entry>& hits) {
   hits.clear();
   radius = std::min(radius, index.bits);
   const int level = radius / index.substrings, last = radius % index.substrings;
@@ -235,17 +249,18 @@ bool multi_index_range(const MultiIndex& index, const uint8_t* query, int radius
   double expected = static_cast<double>(index.total - index.indexed);
   for (int s = 0; s < index.substrings; ++s)
     for (int a = 0; a <= (s <= last ? level : level - 1); ++a) expected += expected_cost(index, s, a);
-  if (expected > budget) return false;
+  if (expected > budget) return Outcome::gave_up;
   Ball ball(hits, radius);
   Prober<Ball> prober(index, query, ball);
   prober.compare_rest();
   for (int a = 0; a <= level; ++a)
     for (int s = 0; s < index.substrings && (a < level || s <= last); ++s) {
-      if (prober.cost() > budget) return false;
+      if (prober.cost() > budget) return Outcome::gave_up;
       prober.probe(s, a);
+      if (prober.broken()) return Outcome::broken;
     }
   std::sort(hits.begin(), hits.end());
-  return true;
+  return Outcome::complete;
 }
 
 }  // namespace warphash::hamming

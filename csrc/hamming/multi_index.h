@@ -40,16 +40,21 @@ int64_t table_entries(int bits, int substrings);
 void multi_index_build(const MultiIndex& index, int32_t* offsets, int32_t* ids);
 
 // distance << 32 | id: sorts by (distance, index).
-using Hit = uint64_t;
+using Entry = uint64_t;
+
+// What came of a search; hits have a meaning where it is complete. Tables are given by the caller: every read through
+// them is bounded, and tables that lead out of themselves or of the codes are found broken when they do.
+enum class Outcome { complete, gave_up, broken };
 
 // The costs of both searches are counted in compared candidates; a probe of a bucket costs about two. A search whose next
-// step is expected to pass `budget` gives up: false, and hits are without meaning.
+// step is expected to pass `budget` gives up.
 //
 // hits: the k best in order, fewer if there are fewer codes.
-bool multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, double budget, std::vector<Hit>& hits);
+Outcome multi_index_topk(const MultiIndex& index, const uint8_t* query, int64_t k, double budget,
+                         std::vector<Entry>& hits);
 // hits: all codes within radius, in order.
-bool multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget,
-                       std::vector<Hit>& hits);
+Outcome multi_index_range(const MultiIndex& index, const uint8_t* query, int radius, double budget,
+                          std::vector<Entry>& hits);
 
 // Distances of the codes `ids` to a query; both as rows of `bytes` bytes.
 using GatherDistances = void (*)(const uint8_t* codes, int bytes, const uint8_t* query, const int32_t* ids, int count,

@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -20,6 +21,10 @@ constexpr int64_t queries_a_task = 4;
 void check_matrix(const Tensor& tensor, ScalarType type, const char* name) {
   STD_TORCH_CHECK(tensor.scalar_type() == type && tensor.dim() == 2 && tensor.is_contiguous(), name,
                   " must be a contiguous matrix of its type");
+}
+
+void check_tables(bool sound) {
+  STD_TORCH_CHECK(sound, "offsets and ids must be tables as hamming_multi_index_build made them of these codes");
 }
 
 // The index of the codes, without tables.
@@ -49,6 +54,10 @@ MultiIndex describe(const Tensor& codes, const Tensor& offsets, const Tensor& id
                   "codes, offsets and ids do not belong together");
   index.offsets = offsets.const_data_ptr<int32_t>();
   index.ids = ids.const_data_ptr<int32_t>();
+  // The ends of each table here, what lies between when it is read.
+  const int64_t entries = offsets.size(1);
+  for (int64_t s = 0; s < index.substrings; ++s)
+    check_tables(index.offsets[s * entries] == 0 && index.offsets[(s + 1) * entries - 1] == index.indexed);
   return index;
 }
 
@@ -57,13 +66,16 @@ void check_queries(const Tensor& queries, const MultiIndex& index) {
   STD_TORCH_CHECK(queries.size(1) == index.bytes, "queries must be [Q, ", index.bytes, "]");
 }
 
-// body(query number) for all, a few queries a task.
+// Outcome body(query number) for all, a few queries a task.
 template <class Body>
 void each_query(int64_t queries, Body&& body) {
+  std::atomic<bool> sound = true;
   parallel_tasks((queries + queries_a_task - 1) / queries_a_task, [&](int64_t task) {
     const int64_t end = std::min(queries, (task + 1) * queries_a_task);
-    for (int64_t query = task * queries_a_task; query < end; ++query) body(query);
+    for (int64_t query = task * queries_a_task; query < end; ++query)
+      if (body(query) == Outcome::broken) sound = false;
   });
+  check_tables(sound);
 }
 
 std::tuple<Tensor, Tensor> build(const Tensor& codes, int64_t bits, int64_t substrings) {
@@ -88,13 +100,15 @@ std::tuple<Tensor, Tensor, Tensor> topk(const Tensor& queries, const Tensor& cod
   int64_t* id = indices.mutable_data_ptr<int64_t>();
   bool* done = finished.mutable_data_ptr<bool>();
   each_query(count, [&](int64_t query) {
-    std::vector<Hit> hits;
-    done[query] = multi_index_topk(index, rows + query * index.bytes, k, budget, hits);
+    std::vector<Entry> hits;
+    const Outcome outcome = multi_index_topk(index, rows + query * index.bytes, k, budget, hits);
+    done[query] = outcome == Outcome::complete;
     for (int64_t rank = 0; rank < k; ++rank) {
-      const Hit hit = done[query] ? hits[static_cast<size_t>(rank)] : 0;
+      const Entry hit = done[query] ? hits[static_cast<size_t>(rank)] : 0;
       distance[query * k + rank] = static_cast<int32_t>(hit >> 32);
       id[query * k + rank] = static_cast<int64_t>(hit & 0xffffffffu);
     }
+    return outcome;
   });
   return {distances, indices, finished};
 }
@@ -110,11 +124,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> range(const Tensor& queries, const Te
   Tensor finished = empty_on_cpu({count}, ScalarType::Bool);
   const uint8_t* rows = queries.const_data_ptr<uint8_t>();
   bool* done = finished.mutable_data_ptr<bool>();
-  std::vector<std::vector<Hit>> found(static_cast<size_t>(count));
+  std::vector<std::vector<Entry>> found(static_cast<size_t>(count));
   each_query(count, [&](int64_t query) {
-    std::vector<Hit>& hits = found[static_cast<size_t>(query)];
-    done[query] = multi_index_range(index, rows + query * index.bytes, within, budget, hits);
+    std::vector<Entry>& hits = found[static_cast<size_t>(query)];
+    const Outcome outcome = multi_index_range(index, rows + query * index.bytes, within, budget, hits);
+    done[query] = outcome == Outcome::complete;
     if (!done[query]) hits.clear();
+    return outcome;
   });
   int64_t* offset = row_offsets.mutable_data_ptr<int64_t>();
   offset[0] = 0;
@@ -124,8 +140,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> range(const Tensor& queries, const Te
   Tensor indices = empty_on_cpu({offset[count]}, ScalarType::Long);
   int32_t* distance = distances.mutable_data_ptr<int32_t>();
   int64_t* id = indices.mutable_data_ptr<int64_t>();
-  for (const std::vector<Hit>& hits : found)
-    for (const Hit hit : hits) {
+  for (const std::vector<Entry>& hits : found)
+    for (const Entry hit : hits) {
       *distance++ = static_cast<int32_t>(hit >> 32);
       *id++ = static_cast<int64_t>(hit & 0xffffffffu);
     }

@@ -73,3 +73,24 @@ def test_wrong_operands_are_refused(codes: torch.Tensor) -> None:
             topk(codes[:5], codes, offsets, ids, 21, k, 1e9)
     with pytest.raises(RuntimeError, match="radius"):
         within(codes[:5], codes, offsets, ids, 21, -1, 1e9)
+
+
+@pytest.mark.parametrize("wrong", ["high", "zero", "falling", "negative", "ids_high", "ids_negative", "equal_ids"])
+def test_broken_tables_never_crash(codes: torch.Tensor, wrong: str) -> None:
+    offsets, ids = ops.hamming_multi_index_build(codes, 21, 3)
+    middle = offsets[:, 1:-1]
+    if wrong in ("high", "zero"):
+        offsets.fill_(2**30 if wrong == "high" else 0)
+    elif wrong == "falling":
+        middle.copy_(middle.flip(1))
+    elif wrong == "negative":
+        middle.fill_(-(2**31))
+    else:
+        ids.fill_({"ids_high": 2**31 - 1, "ids_negative": -1, "equal_ids": 3}[wrong])
+    queries = ~codes[:5] & 31  # far from all codes: every bucket is probed
+    for k in (200,) if wrong == "equal_ids" else (1, 150, 200):
+        with pytest.raises(RuntimeError, match="offsets and ids must be tables"):
+            ops.hamming_multi_index_topk(queries, codes, offsets, ids, 21, k, 1e9)
+    if wrong != "equal_ids":
+        with pytest.raises(RuntimeError, match="offsets and ids must be tables"):
+            ops.hamming_multi_index_range(queries, codes, offsets, ids, 21, 21, 1e9)
