@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 from typing import Any
 
 import torch
@@ -16,16 +17,21 @@ import torch
 from . import _C
 
 
+_NOT_BUILT = "not built (no nvcc was found, or WARPHASH_CUDA=OFF)"
+
+
 def _load_cuda() -> tuple[Any, str]:
-    """The CUDA half and, where it is missing, why."""
+    """The CUDA half and, where it is missing, why: not built, not loaded, or both."""
+    built = importlib.util.find_spec("warphash._C_cuda") is not None
     if torch.version.cuda is None:
-        return None, f"torch {torch.__version__} is a build without CUDA"
+        torch_lacks_it = f"torch {torch.__version__} is a build without CUDA"
+        return None, f"built, not loaded: {torch_lacks_it}" if built else f"{_NOT_BUILT}; {torch_lacks_it}"
+    if not built:
+        return None, _NOT_BUILT
     try:
         return importlib.import_module("warphash._C_cuda"), ""
-    except ModuleNotFoundError:
-        return None, "warphash was built without its CUDA half (no nvcc was found, or WARPHASH_CUDA=OFF)"
     except ImportError as error:
-        return None, f"warphash's CUDA half did not load: {error}"
+        return None, f"built, but did not load: {error}"
 
 
 _cuda, cuda_missing_because = _load_cuda()
@@ -34,7 +40,7 @@ _cuda, cuda_missing_because = _load_cuda()
 def require_cuda() -> None:
     """Raises RuntimeError with the reason where the CUDA half is missing."""
     if _cuda is None:
-        raise RuntimeError(f"CUDA tensors cannot be served: {cuda_missing_because}")
+        raise RuntimeError(f"CUDA tensors cannot be served: the CUDA half of warphash is {cuda_missing_because}")
 
 
 def version() -> str:
@@ -48,8 +54,8 @@ def build_info() -> dict[str, Any]:
     Returns:
         A dict with ``version``, ``compiler``, ``target_torch`` (the oldest torch the binary loads on), ``sanitizers``,
         ``torch`` (the running version), ``machine_isa`` (the best instruction set of this machine), ``isa`` (the one
-        in use), ``amx_permitted``, ``threads``, and ``cuda``: a dict of the CUDA half, or a str that says why it is
-        missing.
+        in use), ``amx_permitted``, ``threads``, and ``cuda``: a dict of the CUDA half, or a str that says whether it
+        was built and why it is not in use.
     """
     info: dict[str, Any] = dict(_C.build_info())
     info["version"] = version()

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import types
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,7 +94,9 @@ def test_build_info() -> None:
     assert info["isa"] in ("scalar", "avx2", "avx512", "amx")
     assert isinstance(info["amx_permitted"], bool)
     if torch.version.cuda is None:
-        assert info["cuda"] == f"torch {torch.__version__} is a build without CUDA"
+        built = any(Path(str(wh._C.__file__)).parent.glob("_C_cuda*.so"))
+        assert info["cuda"].startswith("built, not loaded: torch" if built else "not built (no nvcc was found")
+        assert info["cuda"].endswith(f"torch {torch.__version__} is a build without CUDA")
 
 
 def test_the_callers_copy_of_build_info_is_its_own() -> None:
@@ -100,30 +105,34 @@ def test_the_callers_copy_of_build_info_is_its_own() -> None:
 
 
 # ---- A CUDA half that is missing ------------------------------------------------------------------------------------
-def _reason(monkeypatch: pytest.MonkeyPatch, cuda: str | None, error: ImportError | None) -> tuple[Any, str]:
-    """What _load finds on a torch of that CUDA version, where the import raises."""
-    module = types.ModuleType("_C_cuda")
+def _reason(
+    monkeypatch: pytest.MonkeyPatch, cuda: str | None, built: bool, error: ImportError | None = None
+) -> tuple[Any, str]:
+    """What _load finds on a torch of that CUDA version, where the half is there or not and its import raises."""
 
     def load(name: str) -> Any:
         assert name == "warphash._C_cuda"
+        assert built
+        assert cuda is not None
         if error is not None:
             raise error
-        return module
+        return types.ModuleType("_C_cuda")
 
     monkeypatch.setattr(torch.version, "cuda", cuda)
     monkeypatch.setattr(importlib, "import_module", load)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None) if built else None)
     return _load._load_cuda()
 
 
 def test_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _reason(monkeypatch, None, None) == (None, f"torch {torch.__version__} is a build without CUDA")
-    half, why = _reason(monkeypatch, "13.0", ModuleNotFoundError("no such module", name="warphash._C_cuda"))
-    assert half is None
-    assert why == "warphash was built without its CUDA half (no nvcc was found, or WARPHASH_CUDA=OFF)"
-    half, why = _reason(monkeypatch, "13.0", ImportError("libtorch_cuda.so: cannot open shared object file"))
-    assert half is None
-    assert why == "warphash's CUDA half did not load: libtorch_cuda.so: cannot open shared object file"
-    half, why = _reason(monkeypatch, "13.0", None)
+    without = f"torch {torch.__version__} is a build without CUDA"
+    not_built = "not built (no nvcc was found, or WARPHASH_CUDA=OFF)"
+    assert _reason(monkeypatch, None, True) == (None, f"built, not loaded: {without}")
+    assert _reason(monkeypatch, None, False) == (None, f"{not_built}; {without}")
+    assert _reason(monkeypatch, "13.0", False) == (None, not_built)
+    error = ImportError("libtorch_cuda.so: cannot open shared object file")
+    assert _reason(monkeypatch, "13.0", True, error) == (None, f"built, but did not load: {error}")
+    half, why = _reason(monkeypatch, "13.0", True)
     assert half is not None
     assert why == ""
 
@@ -133,7 +142,7 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
     """A package without its CUDA half, and the reason that it gives."""
     monkeypatch.setattr(_load, "_cuda", None)
     monkeypatch.setattr(_load, "cuda_missing_because", "a reason for this test")
-    return "CUDA tensors cannot be served: a reason for this test"
+    return "CUDA tensors cannot be served: the CUDA half of warphash is a reason for this test"
 
 
 class OnCuda:

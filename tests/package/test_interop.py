@@ -105,8 +105,30 @@ def test_arrays_of_foreign_byte_order(kind: str) -> None:
 def test_scalars_and_subclasses_of_numpy() -> None:
     with pytest.raises(ValueError, match="0-dimensional"):
         ham.pack(np.float32(1.0))
-    masked = np.ma.masked_array(np.ones((2, 8), np.float32))
-    assert ham.pack(masked).tolist() == [[255], [255]]
+    without_mask = np.ma.masked_array(np.ones((2, 8), np.float32))
+    assert ham.pack(without_mask).tolist() == [[255], [255]]
+
+
+@pytest.mark.parametrize("mask", [np.eye(2, 8, dtype=bool), np.zeros((2, 8), bool)], ids=["some", "none"])
+def test_masks_of_numpy_are_not_dropped_in_silence(mask: Any) -> None:
+    with pytest.raises(TypeError, match=r"^x is a NumPy array with a mask, which would be lost: .*x.filled"):
+        ham.pack(np.ma.masked_array(np.ones((2, 8), np.float32), mask))
+
+
+def test_fields_of_records_are_copied() -> None:
+    """Their strides are no whole number of elements; packed records leave them unaligned as well."""
+    records = np.zeros(20, dtype=[("label", "u1"), ("value", "<f4"), ("wide", "<f8")])
+    records["value"] = np.arange(20) - 9.5
+    records["wide"] = 9.5 - np.arange(20)
+    for name in ("value", "wide"):
+        taken = wh.interop.as_tensor(records[name])
+        assert taken.tolist() == records[name].tolist()
+        assert np.array_equal(ham.pack(records[name]), ham.pack(records[name].copy()))
+    even = np.frombuffer(bytes(1) + np.arange(8, dtype="<f4").tobytes(), "<f4", offset=1)
+    even = np.lib.stride_tricks.as_strided(even, writeable=True)
+    taken = wh.interop.as_tensor(even)
+    assert taken.data_ptr() % 4 == 0
+    assert taken.tolist() == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +147,31 @@ def test_dtypes_that_torch_lacks_are_refused_by_name(array: Any) -> None:
 def test_other_things_are_refused_by_name(thing: Any) -> None:
     with pytest.raises(TypeError, match=f"^x must be a torch tensor, a NumPy array .* got {type(thing).__name__}$"):
         ham.pack(thing)
+
+
+# ---- The CUDA array interface ---------------------------------------------------------------------------------------
+class OnCuda:
+    """An array that says it is on a GPU, in no other way."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"shape": (2, 8), "typestr": "<f4", "data": (0, False), "version": 3}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_array_on_a_gpu_that_torch_lacks_is_refused_by_name() -> None:
+    with pytest.raises(RuntimeError, match=r"^b is a OnCuda on a CUDA device, and torch .*(without|finds no) CUDA"):
+        ham.cdist(torch.zeros(1, 1, dtype=torch.uint8), OnCuda())
+
+
+def test_a_broken_cuda_array_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ValueError("no such pointer")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "as_tensor", refuse)
+    with pytest.raises(TypeError, match="^x cannot be taken through __cuda_array_interface__: no such pointer"):
+        wh.interop.as_tensor(OnCuda())
 
 
 # ---- DLPack ---------------------------------------------------------------------------------------------------------
@@ -199,6 +246,30 @@ def test_negative_strides_through_dlpack_are_copied(foreign: type[Foreign]) -> N
 
     out = ham.pack(Reversed(torch.tensor([1.0, -1.0, -1.0])))
     assert out.tensor.tolist() == [4]
+
+
+def test_read_only_producers_are_shared_and_not_written(foreign: type[Foreign]) -> None:
+    values = np.linspace(-1, 1, 48, dtype=np.float32).reshape(2, 24)
+    codes = np.arange(30, dtype=np.uint8).reshape(10, 3)
+
+    class ReadOnly(foreign):  # type: ignore[valid-type, misc]
+        __module__ = foreign.__module__
+
+        def __init__(self, array: Any) -> None:
+            array.flags.writeable = False
+            self.tensor = array
+
+    before = values.copy(), codes.copy()
+    taken = wh.interop.as_tensor(ReadOnly(values))
+    assert taken.data_ptr() == values.ctypes.data
+    out = calls(ReadOnly(values), ReadOnly(codes[:2]), ReadOnly(codes), None)
+    for ours, theirs in zip(
+        out, calls(*map(torch.from_numpy, (before[0], before[1][:2], before[1])), None), strict=True
+    ):
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.equal(a.tensor, b)
+    assert np.array_equal(values, before[0])
+    assert np.array_equal(codes, before[1])
 
 
 def test_gradients_end_at_other_kinds(arrays: tuple[Any, Any]) -> None:
