@@ -8,6 +8,8 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <cstdint>
+#include <exception>
+#include <string>
 #include <vector>
 
 #include "common/memory.h"
@@ -18,8 +20,16 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 inline Tensor empty_on_cpu(const std::vector<int64_t>& shape, ScalarType type) {
-  Tensor out = torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt,
-                                    torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  Tensor out = [&] {
+    try {
+      return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt,
+                                  torch::stable::Device(torch::headeronly::DeviceType::CPU));
+    } catch (const std::exception&) {
+      std::string sizes;
+      for (int64_t size : shape) sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
+      STD_TORCH_CHECK(false, "not enough memory for a result of shape [", sizes, "]");
+    }
+  }();
   prefer_large_pages(out.mutable_data_ptr(), static_cast<size_t>(out.numel()) * out.element_size());
   return out;
 }

@@ -120,11 +120,11 @@ struct Scanned {
   int queries;
 
   __mmask16 present(int query) const { return _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(queries - query), numbers()); }
-  // A sum below this is a distance below the limit. Distances stay far below 2^30, to which no_limit is lowered; of a
+  // A sum below this is a distance below the limit. Distances are at most 2^30, below what no_limit is lowered to; of a
   // missing query both sum and bound are 0.
   __m512i bound(int query) const {
     const __m512i limit = _mm512_maskz_loadu_epi32(present(query), limits + query);
-    return _mm512_sub_epi32(_mm512_min_epu32(limit, _mm512_set1_epi32(1 << 30)), _mm512_load_si512(sizes + query));
+    return _mm512_sub_epi32(_mm512_min_epu32(limit, _mm512_set1_epi32(0x7fffffff)), _mm512_load_si512(sizes + query));
   }
 };
 

@@ -60,7 +60,9 @@ void arrange_avx2(const uint8_t* codes, int count, int bytes, void* tile) {
       const int first = code + group, left = count - first;
       const int rows = left < 0 ? 0 : left < group_codes ? left : group_codes;
       const uint8_t* from = codes + static_cast<size_t>(rows > 0 ? first : 0) * bytes;  // never past the end
-      for (int line = 0; line < rows * bytes; line += 64)
+      // Of very wide codes a part is enough to keep the memory busy.
+      const size_t ahead = static_cast<size_t>(rows) * bytes < 16384 ? static_cast<size_t>(rows) * bytes : 16384;
+      for (size_t line = 0; line < ahead; line += 64)
         _mm_prefetch(reinterpret_cast<const char*>(from + line + prefetch_distance), _MM_HINT_T0);
       for (int word = 0; word < words; ++word) {
         uint8_t* lines = out + group + static_cast<size_t>(word) * word_nibbles * block_codes;

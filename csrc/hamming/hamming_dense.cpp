@@ -49,13 +49,20 @@ void histogram(const Choice& choice, const Problem& problem, int64_t* out) {
   const int64_t bins = 8 * problem.bytes + 1;
   std::fill(out, out + problem.query_count * bins, 0);
   if (problem.query_count == 0 || problem.database_count == 0) return;
-  const Plan plan = make_plan(problem, Metric::distance, 0);
-  // Parts count for themselves; sums of integers do not depend on the order.
-  std::vector<std::vector<int64_t>> counts(plan.parts);
+  // Parts count for themselves, the first one into the result; sums of integers do not depend on the order. The other
+  // parts' counters stay within 64 MiB: where that is short, smaller blocks of queries keep the threads busy.
+  Plan plan = make_plan(problem, Metric::distance, 0);
+  const int64_t most_parts = 1 + (int64_t{64} << 20) / (problem.query_count * bins * 8);
+  if (plan.parts > most_parts) {
+    plan.parts = most_parts;
+    plan.block = std::max<int64_t>(1, problem.query_count * most_parts / (4 * thread_count()));
+    plan.blocks = (problem.query_count + plan.block - 1) / plan.block;
+  }
+  std::vector<std::vector<int64_t>> counts(plan.parts - 1);
   for (auto& part : counts) part.assign(problem.query_count * bins, 0);
   parallel_tasks(plan.blocks * plan.parts, [&](int64_t task) {
     const int64_t first = task / plan.parts * plan.block, part = task % plan.parts;
-    int64_t* own = counts[part].data();
+    int64_t* own = part == 0 ? out : counts[part - 1].data();
     visit_distances(
         *choice.kernels, problem, first, std::min(first + plan.block, problem.query_count), plan.part_begin(part),
         plan.part_begin(part + 1), [&](int64_t query, int64_t at, const uint32_t* distances, int count) {
@@ -64,8 +71,8 @@ void histogram(const Choice& choice, const Problem& problem, int64_t* out) {
             for (int i = 0; i < count; ++i) ++row[distances[i]];
             return;
           }
-          const bool* mask = problem.mask + (problem.mask_per_query ? query * problem.database_count : 0) + at;
-          for (int i = 0; i < count; ++i) row[distances[i]] += mask[i];
+          const uint8_t* mask = problem.mask + (problem.mask_per_query ? query * problem.database_count : 0) + at;
+          for (int i = 0; i < count; ++i) row[distances[i]] += mask[i] != 0;
         });
   });
   for (const std::vector<int64_t>& part : counts)

@@ -63,12 +63,14 @@ struct Operands {
     check_same_device(q, "queries", *m, "mask");
     STD_TORCH_CHECK(m->scalar_type() == ScalarType::Bool, "mask must be bool");
     STD_TORCH_CHECK(m->dim() == 1 || m->dim() == 2, "mask must be 1-D or 2-D");
-    problem.mask_per_query = m->dim() == 2;
     STD_TORCH_CHECK(
         m->size(m->dim() - 1) == problem.database_count && (m->dim() == 1 || m->size(0) == problem.query_count),
         "mask must be [N] or [Q, N]");
-    mask = torch::stable::contiguous(*m);
-    problem.mask = mask->const_data_ptr<bool>();
+    // One row for all queries, written out or expanded, is a shared mask: nothing of size Q x N is made of it.
+    const bool one_row = m->dim() == 2 && m->size(0) > 0 && (m->size(0) == 1 || m->stride(0) == 0);
+    mask = torch::stable::contiguous(one_row ? torch::stable::select(*m, 0, 0) : *m);
+    problem.mask_per_query = mask->dim() == 2;
+    problem.mask = static_cast<const uint8_t*>(mask->const_data_ptr());
   }
 };
 

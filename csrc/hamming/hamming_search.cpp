@@ -76,10 +76,14 @@ class ScanState {
 class PartScan {
  public:
   PartScan(const Family& family, const Problem& problem, int64_t begin, int64_t end)
-      : family_(family), problem_(problem), begin_(begin), end_(end), words_(word_count(problem.bytes)) {}
+      : family_(family),
+        problem_(problem),
+        begin_(begin),
+        end_(end),
+        words_(word_count(problem.bytes)),
+        state_(*family.layout) {}
 
   void run(const Prepared& prepared, int queries, Selection& selection) {
-    const ScanState state(*family_.layout);
     if (problem_.mask != nullptr && !problem_.mask_per_query) return run_thinned(prepared, queries, selection);
     const uint8_t* rows = problem_.database + begin_ * problem_.bytes;
     if (family_.scan_rows != nullptr && queries <= family_.row_queries) {
@@ -152,6 +156,7 @@ class PartScan {
   const Problem& problem_;
   int64_t begin_, end_;
   int words_;
+  ScanState state_;
   AlignedBuffer tile_, sizes_;
 };
 

@@ -19,7 +19,7 @@ struct Problem {
   const uint8_t* database;  // [database_count, bytes]
   int64_t database_count;
   int64_t bytes;
-  const bool* mask = nullptr;  // [database_count], or [query_count, database_count]
+  const uint8_t* mask = nullptr;  // bools, any byte but 0 is true: [database_count], or [query_count, database_count]
   bool mask_per_query = false;
 };
 

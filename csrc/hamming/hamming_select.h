@@ -15,17 +15,17 @@ namespace warphash::hamming {
 
 // Which codes of a part may be returned, and what they are called.
 struct Admission {
-  const bool* rows = nullptr;       // per-query mask from the block's first query and the part's first code on
+  const uint8_t* rows = nullptr;    // per-query mask from the block's first query and the part's first code on
   int64_t row_stride = 0;           // codes from one query's row to the next
   const uint32_t* names = nullptr;  // position -> index within the part, where a shared mask has thinned the codes
 
   uint32_t admit(int query, int64_t first, uint32_t passed) const {
     if (rows == nullptr) return passed;
-    const bool* row = rows + query * row_stride + first;
+    const uint8_t* row = rows + query * row_stride + first;
     uint32_t admitted = 0;
     for (uint32_t rest = passed; rest != 0; rest &= rest - 1) {
       int lane = __builtin_ctz(rest);
-      admitted |= static_cast<uint32_t>(row[lane]) << lane;
+      admitted |= static_cast<uint32_t>(row[lane] != 0) << lane;
     }
     return admitted;
   }

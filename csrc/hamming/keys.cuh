@@ -24,13 +24,13 @@ struct Search {
   const unsigned* queries;  // [padded queries, words], zeros behind the bytes
   const unsigned* sizes;    // [padded queries], popcounts
   const float* tables;      // Metric::score: [padded queries, 8 * words nibbles, 16]
-  const bool* mask;         // null: all are allowed
+  const uint8_t* mask;      // null: all are allowed
   int64_t mask_stride;      // 0: shared by the queries
   int64_t query_count, database_count, bytes;
   int words;
 
   __device__ __forceinline__ bool allowed(int64_t query, int64_t index) const {
-    return mask == nullptr || mask[query * mask_stride + index];
+    return mask == nullptr || mask[query * mask_stride + index] != 0;
   }
 };
 

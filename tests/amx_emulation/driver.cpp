@@ -171,7 +171,7 @@ ENTRY void amx_range(const uint8_t* queries, int query_count, const uint8_t* dat
 // The whole search on two threads, by AMX or by AVX-512: masks, parts, merging. mask: null, [codes] or [query_count,
 // codes].
 ENTRY void search_topk(int amx, const uint8_t* queries, int query_count, const uint8_t* database, int64_t codes,
-                       int bytes, int64_t k, const bool* mask, int mask_per_query, uint32_t* keys, int64_t* indices,
+                       int bytes, int64_t k, const uint8_t* mask, int mask_per_query, uint32_t* keys, int64_t* indices,
                        int64_t* counts) {
   struct Output {
     uint32_t* keys;

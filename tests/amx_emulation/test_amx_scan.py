@@ -152,6 +152,14 @@ def test_whole_search(masking: str, width: int, k: int) -> None:
 
 
 @needs_avx512
+def test_sampled_search() -> None:
+    """A large k over parts long enough for a sample: tiles are configured for that scan too."""
+    rng = np.random.default_rng(5)
+    queries, database = codes(rng, 64, 8), codes(rng, 140_000, 8)
+    assert emulated.search(queries, database, 256) == emulated.search(queries, database, 256, amx=False)
+
+
+@needs_avx512
 @pytest.mark.skipif(emulated.MODE != "plain", reason="the model's abort is told in the plain mode")
 @pytest.mark.parametrize(("misuse", "message"), MISUSES.items())
 def test_the_model_refuses_what_the_hardware_refuses(misuse: int, message: str) -> None:

@@ -38,7 +38,7 @@ Problem problem_of(const void* queries, int64_t query_count, const uint8_t* data
           database,
           database_count,
           bytes,
-          mask,
+          reinterpret_cast<const uint8_t*>(mask),
           mask_per_query};
 }
 

@@ -66,8 +66,8 @@ def test_pack_of_large_integers_is_exact() -> None:
         True,
         True,
     ]
-    with pytest.raises(ValueError, match="threshold must be exact"):
-        ham.pack(big, 2**62 + 1)
+    assert ham.unpack(ham.pack(big, 2**62 + 1), 4).tolist() == [True, False, False, True]
+    assert ham.unpack(ham.pack(big, 2**62 + 2), 4).tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
@@ -226,7 +226,7 @@ def test_scores_of_special_queries() -> None:
         torch.tensor([[1e-42] * 16]),
         torch.tensor([[2.0**24, 1.0] * 8]),  # the order of additions shows
     ):
-        scores, indices = ham.asymmetric_topk(weights, d, 60)
+        scores, indices = ham.asymmetric_topk(weights, d, 60, validate=False)
         expected, order = reference.asymmetric_topk(weights, d, 60)
         lost = expected.isnan()  # the reference sorts them last
         same((scores, indices), (expected.masked_fill(lost, -math.inf), order.masked_fill(lost, -1)))

@@ -8,8 +8,11 @@ caller's kind. Nothing of size queries x database is ever stored, but by :func:`
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import _checks
@@ -22,6 +25,10 @@ _PACKABLE = frozenset(
         torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64,
     }
 )  # fmt: skip
+_SHORT_FLOATS = frozenset(
+    {torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz}
+)  # fmt: skip
+_LARGEST_SCORE = torch.finfo(torch.float32).max / 2
 _WIDEST = 1 << 27  # bytes: distances must fit int32
 
 
@@ -60,10 +67,10 @@ def _mask(mask: Any, queries: torch.Tensor, database: torch.Tensor) -> torch.Ten
     return allowed
 
 
-def _threshold(threshold: Any, dtype: torch.dtype) -> float:
+def _threshold(threshold: Any) -> float:
     """A threshold as the float64 that the operator takes."""
     try:
-        if isinstance(threshold, bool | str):
+        if isinstance(threshold, bool | np.bool_ | str | bytes):
             raise TypeError
         value = float(threshold)
     except (TypeError, ValueError, RuntimeError):  # also tensors of several elements
@@ -72,9 +79,25 @@ def _threshold(threshold: Any, dtype: torch.dtype) -> float:
         raise ValueError("threshold must be within the range of float64") from None
     if value != value:  # torch.compile cannot trace math.isnan of a symbolic float
         raise ValueError("threshold must not be NaN")
-    if isinstance(threshold, int) and not dtype.is_floating_point and value != threshold:
-        raise ValueError(f"threshold must be exact in float64 for an integer x, got {threshold}")
     return value
+
+
+def _inexact_integer(threshold: Any, value: float, dtype: torch.dtype) -> int | None:
+    """An integer threshold beside integers that float64 would round, else None."""
+    if dtype.is_floating_point or dtype == torch.bool or abs(value) < 2**53 or not hasattr(threshold, "__index__"):
+        return None
+    exact = operator.index(threshold)
+    return exact if exact != value else None
+
+
+def _reaches(values: torch.Tensor, threshold: int) -> torch.Tensor:
+    """``values >= threshold`` of integers, exactly."""
+    limits = torch.iinfo(values.dtype)
+    if not limits.min < threshold <= limits.max:
+        return torch.full_like(values, threshold <= limits.min, dtype=torch.bool)
+    if values.dtype == torch.uint64:  # ordered as int64 once the highest bit is turned
+        return (values.view(torch.int64) ^ -(2**63)) >= threshold - 2**63
+    return values >= threshold
 
 
 def pack(x: Any, threshold: float = 0.0) -> Any:
@@ -93,22 +116,27 @@ def pack(x: Any, threshold: float = 0.0) -> Any:
 
     Raises:
         TypeError: ``x`` is complex or quantised, ``threshold`` no real number.
-        ValueError: ``x`` is 0-dimensional, ``threshold`` is NaN, or an int beside an integer ``x`` that float64 rounds.
+        ValueError: ``x`` is 0-dimensional, ``threshold`` is NaN or outside of float64's range.
 
     Complexity: one pass over ``x``; no workspace.
     """
     values = _checks.dense("x", as_tensor(x, "x")).detach()  # bits are constants under every derivative
-    threshold = _threshold(threshold, values.dtype)
-    if values.dtype.is_floating_point and values.dtype not in _PACKABLE:
-        values, threshold = values.float(), float(torch.tensor(threshold).to(values.dtype))  # 8-bit floats: exact
+    bound = _threshold(threshold)
+    if (exact := _inexact_integer(threshold, bound, values.dtype)) is not None:
+        values, bound = _reaches(values, exact), 0.0
+    if values.dtype in _SHORT_FLOATS:
+        limits = torch.finfo(values.dtype)
+        within = limits.min <= bound <= limits.max
+        bound = float(torch.tensor(bound).to(values.dtype)) if within else math.copysign(math.inf, bound)
+        values = values.float()  # exact
     if values.dtype not in _PACKABLE:
         raise TypeError(f"x must have a real dtype or bool, got {values.dtype}")
     if values.dim() == 0:
         raise ValueError("x must be [..., bits], got a 0-dimensional tensor")
-    if values.dtype == torch.bool and not 0.0 <= threshold <= 1.0:
+    if values.dtype == torch.bool and not 0.0 <= bound <= 1.0:
         raise ValueError(f"threshold must be in [0, 1] for a bool x, got {threshold}")
     _checks.device_served("x", values)
-    return like(x, torch.ops.warphash.hamming_pack(values, threshold))
+    return like(x, torch.ops.warphash.hamming_pack(values, bound))
 
 
 def unpack(codes: Any, bits: int) -> Any:
@@ -238,11 +266,12 @@ def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = Tru
     are equal bit for bit on CPU and CUDA.
 
     Args:
-        queries: floating point ``[Q, bits]``, finite; computed in float32.
+        queries: floating point ``[Q, bits]``, finite in float32, in which all is computed; the absolute values of a row
+            sum to at most 1.7e38.
         database: uint8 ``[N, ceil(bits / 8)]``.
         k: any number >= 0.
-        validate: whether queries are checked for NaN and infinity (eager calls; on CUDA it synchronises). Unchecked, a
-            score of NaN is never returned.
+        validate: whether the values of queries are checked (eager calls; on CUDA it synchronises). Unchecked, a score
+            of NaN is never returned.
 
     Returns:
         (scores float32 ``[Q, k]``, largest first, ties by index; indices int64 ``[Q, k]``). Short rows end with -inf
@@ -250,9 +279,10 @@ def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = Tru
 
     Raises:
         TypeError: queries are not floating point, database is not uint8.
-        ValueError: shapes or devices do not fit, k is negative, a query is not finite.
+        ValueError: shapes or devices do not fit, k is negative, a query is not finite or too large.
 
-    Complexity: O(Q N bits / 4); workspace 128 bits bytes a query in work, and 16 k.
+    Complexity: O(Q N bits / 4); workspace 20 bytes a bit of each query in work, and 16 k. The backward pass gathers the
+    returned codes, 5 Q k bits bytes of them (in eager calls at most 80 MiB at a time).
     """
     q, d = _checks.dense("queries", as_tensor(queries, "queries")), _codes(database, "database")
     if not q.dtype.is_floating_point:
@@ -264,9 +294,15 @@ def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = Tru
     if (bits + 7) // 8 != bytes_:
         raise ValueError(f"database must have codes of {(bits + 7) // 8} bytes for {bits} bits, got {bytes_}")
     k = _checks.result_count("k", k, q.shape[0])
-    if _checks.data_is_checked(validate) and q.device.type != "meta" and not bool(torch.isfinite(q).all()):
-        raise ValueError("queries must be finite, got NaN or infinity")
     wide = torch.nn.functional.pad(q.float(), (0, 8 * bytes_ - bits))
+    if _checks.data_is_checked(validate) and q.device.type != "meta":
+        # A NaN or an infinity, also of a sum on the way, fails the comparison.
+        sums = torch.linalg.vector_norm(wide.detach(), ord=1, dim=1, dtype=torch.float64)
+        if not bool((sums <= _LARGEST_SCORE).all()):
+            raise ValueError(
+                f"queries must be finite in float32, with absolute values that sum to at most {_LARGEST_SCORE:.3g} a "
+                "row, got NaN, infinity or more"
+            )
     scores, indices = AsymmetricTopk.apply(wide, d, k)  # type: ignore[no-untyped-call]
     return like(queries, scores), like(queries, indices)
 

@@ -74,15 +74,20 @@ register_autograd("warphash::hamming_pack", _no_derivative)
 
 
 def _score_gradient(gradient: Tensor, database: Tensor, indices: Tensor) -> Tensor:
-    """Sum over the returned codes of the score's gradient times the code's signs, a column of results at a time."""
-    total = gradient.new_zeros((indices.shape[0], 8 * database.shape[1]))
-    if database.shape[0] == 0:
+    """Sum over the returned codes of the score's gradient times the code's signs, some columns of results at a time."""
+    queries, k = indices.shape
+    width = 8 * database.shape[1]
+    total = gradient.new_zeros((queries, width))
+    if database.shape[0] == 0 or k == 0:
         return total
-    for column in range(indices.shape[1]):
-        index = indices[:, column]
-        bits = _ops.hamming_unpack(database.index_select(0, index.clamp(min=0)), total.shape[1])
-        signs = torch.where(bits, 1.0, -1.0).to(gradient.dtype) * (index >= 0).unsqueeze(1)
-        total = total + gradient[:, column].unsqueeze(1) * signs
+    # A compiled graph would hold a copy of the loop's body for every turn.
+    step = k if torch.compiler.is_compiling() else max(1, 2**24 // max(1, queries * width))
+    for first in range(0, k, step):
+        index = indices[:, first : first + step]
+        codes = database.index_select(0, index.clamp(min=0).flatten())
+        signs = torch.where(_ops.hamming_unpack(codes, width), 1.0, -1.0).to(gradient.dtype)
+        weights = gradient[:, first : first + step] * (index >= 0)
+        total = total + (weights.unsqueeze(1) @ signs.unflatten(0, index.shape)).squeeze(1)
     return total
 
 
@@ -124,6 +129,15 @@ def _batched(op: Callable[..., Any], outputs: int) -> Callable[..., Any]:
             split = [part.unflatten(0, moved.shape[:2]) for part in ((out,) if outputs == 1 else out)]
         else:
             arguments = (queries, database, *rest)
+            if info.batch_size == 0:  # one result of any values gives the shapes
+                one = op(
+                    *(
+                        x if dim is None else x.new_zeros(x.shape[:dim] + x.shape[dim + 1 :])
+                        for x, dim in zip(arguments, in_dims, strict=True)
+                    )
+                )
+                split = [part.new_empty((0, *part.shape)) for part in ((one,) if outputs == 1 else one)]
+                return (split[0], 0) if outputs == 1 else (tuple(split), (0,) * outputs)
             rows = [
                 op(*(x if dim is None else x.select(dim, i) for x, dim in zip(arguments, in_dims, strict=True)))
                 for i in range(info.batch_size)
