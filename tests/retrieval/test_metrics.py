@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -127,6 +129,35 @@ def test_tie_average_is_near_the_mean_over_random_databases() -> None:
     expected = wh.retrieval.mean_average_precision(*problem.arguments, ties="average")
     assert abs(np.mean(values) - expected) < 4 * np.std(values) / np.sqrt(len(values))
     assert np.std(values) > 1e-4
+
+
+def exact_tie_average(groups: list[tuple[int, int]]) -> Fraction:
+    """As above, exactly, from (codes, relevant codes) by distance."""
+    total, before, relevant_before = Fraction(0), 0, 0
+    for n, p in groups:
+        for t in range(1, n + 1 if p else 1):
+            share = Fraction((t - 1) * (p - 1), max(n - 1, 1))
+            total += Fraction(p, n) * (relevant_before + 1 + share) / (before + t)
+        before, relevant_before = before + n, relevant_before + p
+    return total / relevant_before
+
+
+@pytest.mark.parametrize("before", [0, 1, 5, 30, 31, 32, 33, 40, 1000, 10**6, 10**9, 10**12])
+@pytest.mark.parametrize("group", [(1, 1), (2, 1), (2, 2), (7, 3), (33, 33), (300, 5)])
+def test_tie_average_keeps_its_digits_behind_many_codes(before: int, group: tuple[int, int]) -> None:
+    groups = [(before, 0), group, (3, 2), (1, 0)]
+    everything, relevant = (torch.tensor([column]) for column in zip(*groups, strict=True))
+    actual = metrics._tie_averaged(everything, relevant)
+    assert actual.item() == pytest.approx(float(exact_tie_average(groups)), rel=3e-14)
+
+
+@pytest.mark.parametrize("before", [0, 12, 10**4, 10**6, 4 * 10**6])
+@pytest.mark.parametrize("n", [10**3, 10**6])
+def test_tie_average_keeps_its_digits_in_large_groups(before: int, n: int) -> None:
+    places = np.arange(n)
+    harmonic, slanted = metrics._place_sums(*(torch.tensor([float(x)]).double() for x in (before, n)))
+    assert harmonic.item() == pytest.approx(math.fsum(1 / (before + 1 + places)), rel=1e-14)
+    assert slanted.item() == pytest.approx(math.fsum(places / (before + 1 + places)), rel=1e-14)
 
 
 def test_tie_average_does_not_depend_on_the_order() -> None:

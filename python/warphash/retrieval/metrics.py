@@ -16,6 +16,7 @@ N): the workspace is at most about 200 MB up to N = 4 million, whatever Q, and 5
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -248,16 +249,52 @@ def _tie_averaged(everything: Tensor, relevant: Tensor) -> Tensor:
     """Expected AP [Q] over random orders of the ties, from histograms int64 [Q, bins].
 
     A group of n ties, p of them relevant, after N others with P relevant: each of its places t = 1 .. n is relevant
-    with probability p / n, and then has P + 1 + (t − 1)(p − 1)/(n − 1) relevant codes up to itself, among N + t. The
-    sums over t are closed by h = 1/(N + 1) + … + 1/(N + n), a difference of digammas: the sum of (t − 1)/(N + t) is
-    n − (N + 1) h.
+    with probability p / n, and then has P + 1 + (t − 1)(p − 1)/(n − 1) relevant codes up to itself, among N + t.
     """
     n, p = everything.double(), relevant.double()
     before, relevant_before = n.cumsum(1) - n, p.cumsum(1) - p
-    harmonic = torch.digamma(before + n + 1) - torch.digamma(before + 1)
+    harmonic, slanted = _place_sums(before, n)
     slope = (p - 1) / (n - 1).clamp(min=1)
-    group = p / n.clamp(min=1) * ((relevant_before + 1) * harmonic + slope * (n - (before + 1) * harmonic))
+    group = p / n.clamp(min=1) * ((relevant_before + 1) * harmonic + slope * slanted)
     return _ratio(group.sum(1), p.sum(1))
+
+
+# From this number of places before a group on, the digamma series below is exact to float64.
+_LONG = 32
+
+
+def _place_sums(before: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of 1 / (N + t) and of (t − 1) / (N + t) over t = 1 .. n, for whole numbers N = ``before`` and n.
+
+    The first is the difference ψ(b) − ψ(a) of digammas at a = N + 1 and b = a + n, the second n − a times it. Taken
+    literally both lose digits as N grows, so their leading terms are subtracted by hand in the asymptotic series of ψ:
+    what is left has errors of a few units in the last place. The first 32 places come from a table.
+    """
+    a = before.clamp(min=_LONG) + 1
+    count = (before + n).clamp(min=_LONG) + 1 - a
+    u, v = 1 / a, 1 / (a + count)
+    x = count * u
+    first = count * u * v  # u − v
+    second = first * (u + v)  # u² − v², and so on
+    squares = u**2 + v**2
+    fourth = second * squares
+    sixth = second * (squares**2 - (u * v) ** 2)
+    eighth = fourth * (u**4 + v**4)
+    remainder = first / 2 + second / 12 - fourth / 120 + sixth / 252 - eighth / 240
+    table = torch.tensor([0.0, *accumulate(1 / t for t in range(1, _LONG + 1))], dtype=torch.float64, device=n.device)
+    short = table[(before + n).clamp(max=_LONG).long()] - table[before.clamp(max=_LONG).long()]
+    harmonic = short + torch.log1p(x) + remainder
+    slanted = torch.where(before < _LONG, n - (before + 1) * harmonic, a * (_x_minus_log1p(x) - remainder))
+    return harmonic, slanted
+
+
+def _x_minus_log1p(x: Tensor) -> Tensor:
+    """The difference x − log(1 + x) for x >= 0 without cancellation: log(1 + x) = 2 artanh r with r = x / (2 + x)."""
+    r = x.clamp(max=0.5) / (2 + x.clamp(max=0.5))
+    series = torch.zeros_like(r)
+    for odd in range(27, 1, -2):  # r² <= 0.04
+        series = series * r**2 + 1 / odd
+    return torch.where(x > 0.5, x - torch.log1p(x), x * r - 2 * r**3 * series)
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
