@@ -61,7 +61,8 @@ AlignedBuffer padded_words(const uint8_t* rows, int64_t count, int64_t bytes) {
 Plan make_plan(const Problem& problem, Metric metric, int64_t k) {
   const int64_t threads = thread_count(), queries = problem.query_count, codes = problem.database_count;
   auto ceil_div = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-  // Entries and counters of a block stay within 64 MiB, the tables of float queries (1 KiB a word) within 1 MiB.
+  // Entries and counters of a block stay within 64 MiB, the tables of float queries (1 KiB a word) within
+  // 1 MiB, or are those of four queries.
   int64_t cap = std::clamp<int64_t>((int64_t{64} << 20) / (16 * std::max<int64_t>(k, 1) + 32 * problem.bytes), 1, 1024);
   if (metric == Metric::score) cap = std::min<int64_t>(cap, std::max<int64_t>(4, 1024 / word_count(problem.bytes)));
   Plan plan;

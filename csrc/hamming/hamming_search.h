@@ -37,7 +37,7 @@ struct Hit {
 };
 
 // The k best of each query by (key, index); rows [query] of at most k hits each are handed to row().
-// Workspace: 16 k bytes a query of those in work (a block a thread, at most 64 MiB of entries a block), 32 KiB a thread.
+// Workspace: 16 k bytes a query of those in work (a block a thread: at most 64 MiB of entries, or one query), a tile a thread.
 void topk(const Choice& choice, Metric metric, const Problem& problem, int64_t k,
           void (*row)(void* context, int64_t query, const Hit* hits, int64_t count), void* context);
 

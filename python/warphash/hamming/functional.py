@@ -181,7 +181,7 @@ def cdist(a: Any, b: Any) -> Any:
     Raises:
         TypeError, ValueError: dtype, shape, width or device do not fit.
 
-    Complexity: O(M N bytes); workspace 48 KiB a thread.
+    Complexity: O(M N bytes); workspace one tile of codes a thread (docs/hamming.md).
     """
     left, right = _pair(a, b, ("a", "b"))
     return like(a, torch.ops.warphash.hamming_cdist(left, right))
@@ -204,7 +204,7 @@ def topk(queries: Any, database: Any, k: int, *, mask: Any = None) -> tuple[Any,
         TypeError, ValueError: dtype, shape, width or device do not fit, or k is negative.
 
     Complexity: O(Q N bytes), independent of k and of the order of the database but for the output; workspace 16 k bytes
-    for each query in work (at most 64 MiB a thread). Equal results for any number of threads and instruction set.
+    for each query in work (at most 64 MiB a thread, or one query's). Equal results for any number of threads and instruction set.
     """
     q, d = _pair(queries, database)
     k = _checks.result_count("k", k, q.shape[0])
@@ -228,7 +228,7 @@ def range_search(queries: Any, database: Any, radius: int, *, mask: Any = None) 
     Raises:
         TypeError, ValueError: as for :func:`topk`; the radius is negative.
 
-    Complexity: O(Q N bytes + R log R); workspace 16 R bytes. R depends on the data, so vmap is refused.
+    Complexity: O(Q N bytes + R log R); workspace up to 40 R bytes. R depends on the data, so vmap is refused.
     """
     q, d = _pair(queries, database)
     radius = _checks.count("radius", radius)
@@ -252,7 +252,7 @@ def histogram(queries: Any, database: Any, *, mask: Any = None) -> Any:
     Raises:
         TypeError, ValueError: as for :func:`topk`.
 
-    Complexity: O(Q N bytes); workspace as large as the output for each part of the database that is in work.
+    Complexity: O(Q N bytes); workspace at most 64 MiB beside the output.
     """
     q, d = _pair(queries, database)
     return like(queries, torch.ops.warphash.hamming_histogram(q, d, _mask(mask, q, d)))
