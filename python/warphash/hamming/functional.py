@@ -204,7 +204,8 @@ def topk(queries: Any, database: Any, k: int, *, mask: Any = None) -> tuple[Any,
         TypeError, ValueError: dtype, shape, width or device do not fit, or k is negative.
 
     Complexity: O(Q N bytes), independent of k and of the order of the database but for the output; workspace 16 k bytes
-    for each query in work (at most 64 MiB a thread, or one query's). Equal results for any number of threads and instruction set.
+    for each query in work (at most 64 MiB a thread, or one query's). Equal results for any number of threads and
+    instruction set.
     """
     q, d = _pair(queries, database)
     k = _checks.result_count("k", k, q.shape[0])
