@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 import time
@@ -65,13 +66,40 @@ def _settings(options: argparse.Namespace) -> Settings:
     kind = options.device or ("cuda" if _cuda_ready() else "cpu")
     if kind == "cuda" and not torch.cuda.is_available():
         raise _Refused("--device cuda: torch finds no GPU here")
-    threads = options.threads if options.threads is not None else len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0))
+    threads = options.threads if options.threads is not None else cores
     if threads < 1:
         raise _Refused(f"--threads: expected at least 1, got {threads}")
+    most = max(64, 4 * cores)
+    if threads > most:
+        raise _Refused(f"--threads: expected at most {most} on {cores} cores, got {threads}")
     device = torch.device("cuda", torch.cuda.current_device()) if kind == "cuda" else torch.device("cpu")
     mode = FULL if options.full else QUICK
     seconds, call = (20.0, 2.0) if options.full else (3.0, 0.2)
     return Settings(device, threads, mode, seconds, call)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """A place that cannot be written is told before minutes of measuring, not after them."""
+    for name, is_folder in (("json", False), ("plot", False), ("profile", True)):
+        path: Path | None = getattr(options, name)
+        if path is None:
+            continue
+        wrong = _why_not_writable(path, is_folder)
+        if wrong:
+            raise _Refused(f"--{name}: {path} {wrong}")
+
+
+def _why_not_writable(path: Path, is_folder: bool) -> str:
+    """Empty where it can be written; folders that are missing will be made."""
+    if path.exists():
+        if path.is_dir() != is_folder:
+            return "is no folder" if is_folder else "is a folder, a file was expected"
+        return "" if os.access(path, os.W_OK) else "cannot be written"
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        return f"cannot be made: {parent} is no folder"
+    return "" if os.access(parent, os.W_OK | os.X_OK) else f"cannot be made: {parent} cannot be written"
 
 
 def _cuda_ready() -> bool:
@@ -162,6 +190,9 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
         return FINE
     if not picked:
         raise _Refused(f"--only: no workload for {settings.device.type} matches {options.only!r}; see --list")
+    if not (math.isfinite(options.tolerance) and options.tolerance >= 0):
+        raise _Refused(f"--tolerance: expected a number of at least 0, got {options.tolerance:g}")
+    _check_outputs(options)
     earlier = compare.read(options.against) if options.against else None
     use_threads(settings.threads)
     if options.profile:

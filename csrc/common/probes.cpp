@@ -12,6 +12,9 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -65,9 +68,31 @@ double rounds_per_second(int threads, const std::function<void(int, int64_t)>& w
     }
   };
   std::vector<std::thread> others;
-  for (int thread = 1; thread < threads; ++thread) others.emplace_back(body, thread);
+  others.reserve(static_cast<size_t>(threads));
+  // Nobody begins before all are there: a thread that cannot be started must not leave others at the barrier.
+  enum { waiting, run, give_up };
+  std::atomic<int> order{waiting};
+  const auto join = [&] {
+    for (std::thread& other : others) other.join();
+  };
+  try {
+    for (int thread = 1; thread < threads; ++thread)
+      others.emplace_back([&, thread] {
+        order.wait(waiting);
+        if (order == run) body(thread);
+      });
+  } catch (const std::system_error& error) {
+    order = give_up;
+    order.notify_all();
+    const size_t started = others.size() + 1;
+    join();
+    throw std::runtime_error("threads: the system started " + std::to_string(started) + " of " +
+                             std::to_string(threads) + ": " + error.what());
+  }
+  order = run;
+  order.notify_all();
   body(0);
-  for (std::thread& other : others) other.join();
+  join();
   std::vector<double> rates;
   for (int sample = 0; sample < samples; ++sample) {
     const auto first = starts.begin() + static_cast<ptrdiff_t>(sample) * threads;
@@ -117,6 +142,8 @@ double bandwidth(size_t bytes, int threads, const std::function<void(char*, size
 }
 
 }  // namespace
+
+int most_threads() { return std::max(64, 4 * static_cast<int>(std::thread::hardware_concurrency())); }
 
 double core_clock() {
   const auto chain = [](int, int64_t rounds) {

@@ -21,7 +21,7 @@ struct Loops {
   uint64_t (*read)(const void* data, size_t bytes);
   void (*write)(void* data, size_t bytes);         // through the caches
   void (*write_around)(void* data, size_t bytes);  // past the caches; null: there is no such store
-  Loop popcount;                                   // 64-bit words counted, by the set's best way
+  Loop popcount;                                   // 64-bit words counted, by the set's best way; AVX2: compared
   Loop popcount_words;                             // the same, one general register at a time
   Loop distance;                                   // words counted after an exclusive or, and summed: Hamming's loop
   Loop multiply_add;                               // float32 multiply-adds, fused where the set has it
@@ -36,6 +36,9 @@ const Loops& loops_avx512();
 const Loop& int8_dot_amx();
 
 constexpr double absent = -1.0;
+
+// Four a core, at least 64: more tell nothing of the machine. Probes throw std::runtime_error where one cannot be started.
+int most_threads();
 
 // Cycles a second of one core under a chain of dependent additions.
 double core_clock();

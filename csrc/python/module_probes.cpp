@@ -15,8 +15,9 @@ namespace probes = warphash::probes;
 namespace {
 
 int checked_threads(int threads) {
-  if (threads < 1 || threads > 4096)
-    throw py::value_error("threads: expected 1 to 4096, got " + std::to_string(threads));
+  const int most = probes::most_threads();
+  if (threads < 1 || threads > most)
+    throw py::value_error("threads: expected 1 to " + std::to_string(most) + ", got " + std::to_string(threads));
   return threads;
 }
 

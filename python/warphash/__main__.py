@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: ``python -m warphash COMMAND``.
 
-Exit codes: 0; 2 where the call is wrong (argparse's own).
+Exit codes: 0; 2 where the call is wrong (argparse's own); 1 where the reader has gone away.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -56,7 +57,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     options = parser().parse_args(arguments)
-    result: int = options.run(options)
+    try:
+        result: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its end, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return result
 
 

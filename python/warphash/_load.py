@@ -16,7 +16,6 @@ import torch
 
 from . import _C
 
-
 _NOT_BUILT = "not built (no nvcc was found, or WARPHASH_CUDA=OFF)"
 
 

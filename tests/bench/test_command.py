@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bench.harness import cli
 from bench.harness.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +96,42 @@ def test_list(capsys):
     assert "jaccard" in text
 
 
+@pytest.fixture
+def nothing_runs(monkeypatch):
+    """A wrong call is told before anything is measured."""
+
+    def run(*_):
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr(cli.Limits, "of", run)
+    monkeypatch.setattr(cli.profile, "run", run)
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "part"),
+    [
+        ("--json", "", "is a folder, a file was expected"),
+        ("--json", "file/out.json", "cannot be made: "),
+        ("--json", "locked/out.json", "locked cannot be written"),
+        ("--plot", "", "is a folder, a file was expected"),
+        ("--plot", "locked/deeper/out.png", "locked cannot be written"),
+        ("--profile", "file", "is no folder"),
+        ("--profile", "locked", "cannot be written"),
+    ],
+)
+def test_outputs_that_cannot_be_written(option, path, part, tmp_path, monkeypatch, capsys, nothing_runs):
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir()
+    # The superuser may write anywhere, so the answer of the system is replaced.
+    monkeypatch.setattr(cli.os, "access", lambda place, mode: Path(place).name != "locked")
+    arguments = ["--only", "tiny", "--device", "cpu", option, str(tmp_path / path)]
+    assert main(arguments) == 2
+    text = capsys.readouterr().err
+    assert text.startswith(f"python -m bench: {option}: {tmp_path / path} ")
+    assert part in text
+    assert text.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -103,9 +140,12 @@ def test_list(capsys):
         (("--only", "no such workload", "--device", "cpu"), "--only: no workload for cpu matches"),
         (("--only", "tiny", "--against", "missing.json"), "missing.json"),
         (("--quick", "--full"), "not allowed with"),
+        (("--threads", "1000000"), "--threads: expected at most"),
+        (("--only", "tiny", "--tolerance=-1"), "--tolerance: expected a number of at least 0, got -1"),
+        (("--only", "tiny", "--tolerance", "nan"), "--tolerance: expected a number of at least 0, got nan"),
     ],
 )
-def test_bad_calls(arguments, part, capsys):
+def test_bad_calls(arguments, part, capsys, nothing_runs):
     try:
         code = main(arguments)
     except SystemExit as stopped:  # argparse's own way

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits, the model that turns them into times, and the native probes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from warphash import _C
 
@@ -125,11 +129,36 @@ def test_threads_share_the_work():
         (lambda: _C.probes.read_bandwidth(10), "bytes"),
         (lambda: _C.probes.gather_rate(1 << 20, 0), "threads"),
         (lambda: _C.probes.popcount_portable(-1), "threads"),
+        (lambda: _C.probes.popcount_portable(max(64, 4 * os.cpu_count()) + 1), "threads: expected 1 to"),
+        (lambda: _C.probes.write_bandwidth(1 << 20, 2**30), "threads: expected 1 to"),
     ],
 )
 def test_bad_arguments_are_named(call, named):
     with pytest.raises(ValueError, match=named):
         call()
+
+
+def test_a_thread_that_cannot_be_started_is_an_error():
+    """Stacks larger than the address space that is left stand for any reason; the process must live on."""
+    code = """
+import resource
+from warphash import _C
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (20 << 20), resource.RLIM_INFINITY))
+try:
+    _C.probes.popcount_portable(8)
+except RuntimeError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(_C.probes.popcount_portable(2) > 1e6)
+"""
+    done = subprocess.run(
+        ["prlimit", f"--stack={8 << 20}:", sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("threads: the system started ")
+    assert second == "True"
 
 
 def test_the_harness_finds_every_probe():

@@ -185,3 +185,22 @@ def test_command_line_tells_the_same() -> None:
         [sys.executable, "-m", "warphash", "info", "--json"], capture_output=True, text=True, timeout=120, check=True
     )
     assert json.loads(done.stdout)["isa"] == wh.build_info()["isa"]
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "table"])
+def test_a_reader_that_goes_away_is_no_traceback(options: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "warphash", "info", *options],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 1

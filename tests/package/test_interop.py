@@ -170,7 +170,7 @@ def test_a_broken_cuda_array_is_refused_by_name(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "as_tensor", refuse)
-    with pytest.raises(TypeError, match="^x cannot be taken through __cuda_array_interface__: no such pointer"):
+    with pytest.raises(TypeError, match=r"^x cannot be taken through __cuda_array_interface__: no such pointer"):
         wh.interop.as_tensor(OnCuda())
 
 
