@@ -26,6 +26,14 @@ warphash::Isa isa_of(const std::string& name) {
   throw py::value_error("isa must be scalar, avx2, avx512 or amx, got '" + name + "'");
 }
 
+// The choice for searches goes without AMX where Linux refuses it; who names it here wants no other.
+Choice kernels_named(const std::string& name) {
+  const Choice choice = kernels_for(isa_of(name));
+  if (isa_of(name) == warphash::Isa::amx && choice.amx == nullptr)
+    throw std::runtime_error("isa amx: the operating system refuses the AMX tile state");
+  return choice;
+}
+
 Problem problem_of(const Codes& queries, const Codes& database) {
   if (queries.ndim() != 2 || database.ndim() != 2 || queries.shape(1) != database.shape(1) || database.shape(1) == 0)
     throw py::value_error("queries and database must be uint8 [*, bytes] of one width, at least one byte");
@@ -50,7 +58,7 @@ py::tuple search(const std::string& isa, Metric metric, const Problem& problem, 
   py::array_t<uint32_t> keys({problem.query_count, k});
   py::array_t<int64_t> indices({problem.query_count, k});
   Rows rows{keys.mutable_data(), indices.mutable_data(), k};
-  const Choice choice = kernels_for(isa_of(isa));
+  const Choice choice = kernels_named(isa);
   {
     py::gil_scoped_release release;
     topk(choice, metric, problem, k, Rows::take, &rows);
@@ -91,7 +99,7 @@ void bind_hamming(py::module_& module) {
         Problem problem = problem_of(a, b);
         py::array_t<int32_t> out({problem.query_count, problem.database_count});
         int32_t* to = out.mutable_data();
-        const Choice choice = kernels_for(isa_of(isa));
+        const Choice choice = kernels_named(isa);
         py::gil_scoped_release release;
         cdist(choice, problem, to);
         return out;
