@@ -29,8 +29,13 @@ __device__ __forceinline__ void fence_shared_for_async() {
 // Before the first wgmma that uses registers written since the last one.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Waits for all; d and a may be touched again.
-__device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+// Waits for all; d and a may be touched again. The compiler is told that d changes here, lest it reads d before.
+template <int registers>
+__device__ __forceinline__ void wgmma_wait(int (&d)[registers]) {
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+#pragma unroll
+  for (int i = 0; i < registers; ++i) asm volatile("" : "+r"(d[i])::"memory");
+}
 
 // d = a * b, or d += a * b with `add`: 32 bytes of the shared dimension.
 #define WARPHASH_WGMMA(name, instruction)                                                                             \

@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(32 * warps) compare_warpgroups(const Search se
           wgmma_m64n64k256_b1_and(d, a[j], b, true);
       }
       wgmma_commit();
-      wgmma_wait();
+      wgmma_wait(d);
     }
 #pragma unroll
     for (int h = 0; h < 2; ++h) {

@@ -39,9 +39,9 @@ Plan plan_topk(Metric metric, const Problem& problem, int64_t k, Algorithm algor
   plan.scans = plan.algorithm == Algorithm::stream || plan.algorithm == Algorithm::tile;
   plan.batch = batch_of(metric, problem);
   plan.capacity = plan.scans ? scan_capacity(static_cast<int>(k)) : mma_capacity(static_cast<int>(k));
-  const int64_t queries_a_tile = !plan.scans                                                    ? 64
-                                 : plan.algorithm == Algorithm::tile && metric != Metric::score ? 8
-                                                                                                : 4;
+  const bool tiles = plan.algorithm == Algorithm::tile;
+  const int64_t queries_a_scan = metric == Metric::score ? (tiles ? 4 : 1) : (tiles ? 8 : 4);
+  const int64_t queries_a_tile = plan.scans ? queries_a_scan : 64;
   const int64_t wanted = multiprocessors * (plan.scans ? scan_warps : mma_blocks);
   plan.splits = split_database(problem.database_count, ceil_divide(plan.batch, queries_a_tile), wanted,
                                codes_a_place * plan.capacity);
