@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 from . import _load
+from .interop import as_tensor
+
+WIDEST_CODE = 1 << 27  # bytes: distances must fit int32
 
 
 def device_served(name: str, x: torch.Tensor) -> None:
@@ -23,6 +27,26 @@ def dense(name: str, x: torch.Tensor) -> torch.Tensor:
     if x.layout != torch.strided or x.is_nested:
         raise TypeError(f"{name} must be a dense tensor, got layout {'nested' if x.is_nested else x.layout}")
     return x
+
+
+def with_data(name: str, x: torch.Tensor) -> torch.Tensor:
+    """``x``, unless it is a meta tensor: for what answers from data."""
+    if x.device.type == "meta":
+        raise ValueError(f"{name} must hold data, got a tensor on the meta device")
+    return x
+
+
+def codes(name: str, x: Any) -> torch.Tensor:
+    """Packed codes uint8 [rows, bytes] from any kind of array."""
+    packed = dense(name, as_tensor(x, name))
+    if packed.dtype != torch.uint8:
+        raise TypeError(f"{name} must be packed codes of dtype uint8, got {packed.dtype}")
+    if packed.dim() != 2:
+        raise ValueError(f"{name} must be 2-D [rows, bytes], got shape {tuple(packed.shape)}")
+    if packed.shape[1] > WIDEST_CODE:
+        raise ValueError(f"{name} must have at most {WIDEST_CODE} bytes a code, got {packed.shape[1]}")
+    device_served(name, packed)
+    return packed
 
 
 def same_device(first_name: str, first: torch.Tensor, name: str, x: torch.Tensor) -> None:
@@ -41,6 +65,21 @@ def count(name: str, value: Any, lowest: int = 0) -> int:
     if value < lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {value}")
     number: int = value
+    return number
+
+
+def real(name: str, value: Any) -> float:
+    """A finite number as a float."""
+    try:
+        if isinstance(value, bool | str | bytes):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):  # also tensors of several elements
+        raise TypeError(f"{name} must be a real number, got {type(value).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be within the range of float64") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value}")
     return number
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -260,8 +261,36 @@ def test_state_dict_and_copies() -> None:
         assert len(index) == 500
     with pytest.raises(ValueError, match="20 bits"):
         wh.retrieval.HammingIndex(24).load_state_dict(index.state_dict())
+    with pytest.raises(TypeError, match="state must be a dict"):
+        other.load_state_dict(None)
     with pytest.raises(ValueError, match="lacks codes"):
         other.load_state_dict({"bits": 20})
+
+
+@pytest.mark.parametrize("stored", ["state_dict", "pickle", "deepcopy"])
+@pytest.mark.usefixtures("tables_always")
+def test_only_codes_are_stored(stored: str) -> None:
+    index = wh.retrieval.HammingIndex(64, method="multi_index")
+    codes = make_codes("random", 5000, 64)
+    index.add(codes)
+    index.add(codes[:1])  # doubles the buffer
+    index.search(codes[:3], 1)
+    if stored == "deepcopy":
+        assert copy.deepcopy(index)._buffer.untyped_storage().nbytes() == 8 * 5001
+    else:
+        file = io.BytesIO()
+        torch.save(index.state_dict(), file) if stored == "state_dict" else pickle.dump(index, file)
+        assert 8 * 5001 <= len(file.getvalue()) < 8 * 5001 + 4000
+    assert_same(index.search(codes[:3], 2), wh.hamming.topk(codes[:3], index.codes, 2))
+    index.add(codes)
+    assert len(index) == 10_001
+
+
+def test_numpy_integers_are_integers() -> None:
+    index = wh.retrieval.HammingIndex(np.int64(16))
+    assert type(index.bits) is int
+    index.add(make_codes("random", 9, 16))
+    assert_same(index.search(index.codes, np.int32(2)), index.search(index.codes, 2))
 
 
 @pytest.mark.parametrize(
@@ -270,6 +299,13 @@ def test_state_dict_and_copies() -> None:
         ({"bits": 0}, ValueError, "bits"),
         ({"bits": 8.0}, TypeError, "bits"),
         ({"method": "tree"}, ValueError, "method"),
+        ({"bits": 2**40}, ValueError, "bits"),
+        ({"bits": 2**70}, ValueError, "bits"),
+        ({"bits": "8"}, TypeError, "bits"),
+        ({"device": "nope"}, ValueError, "device"),
+        ({"device": "meta"}, ValueError, "device"),
+        ({"device": "cuda:99"}, ValueError, "device"),
+        ({"device": 5.0}, TypeError, "device"),
     ],
 )
 def test_bad_construction(arguments: dict[str, object], error: type[Exception], name: str) -> None:
@@ -287,12 +323,18 @@ def test_bad_codes_and_numbers(method: str) -> None:
         ("queries", lambda q: index.search(q, 1)),
         ("queries", lambda q: index.range_search(q, 1)),
     ):
-        with pytest.raises(TypeError, match=f"{name} must be uint8"):
+        with pytest.raises(TypeError, match=f"{name} must be packed codes of dtype uint8"):
             call(good.int())
         with pytest.raises(ValueError, match=rf"{name} must be \[N, 2\]"):
             call(torch.zeros(2, 3, dtype=torch.uint8))
-        with pytest.raises(ValueError, match=rf"{name} must be \[N, 2\]"):
+        with pytest.raises(ValueError, match=f"{name} must be 2-D"):
             call(good[0])
+        with pytest.raises(ValueError, match=f"{name} must hold data"):
+            call(good.to("meta"))
+        with pytest.raises(TypeError, match=f"{name} must be a dense tensor"):
+            call(good.to_sparse())
+        with pytest.raises(TypeError, match=f"{name} must be a dense tensor"):
+            call(torch.nested.nested_tensor([good[0], good[1]], layout=torch.jagged))
         with pytest.raises(ValueError, match=f"{name} must have zero padding"):
             call(good | torch.tensor([0, 16], dtype=torch.uint8))
         with pytest.raises(TypeError, match=name):

@@ -103,6 +103,16 @@ def with_header(content: bytes, header: bytes) -> bytes:
     [
         b"{",
         b"[]",
+        b"[" * 100_000,
+        b'{"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": "uint8", "shape": [Infinity]}]}',
+        b'{"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": "uint8", "shape": "123"}]}',
+        b'{"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": "uint8", "shape": [2.5]}]}',
+        b'{"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": "uint8", "shape": [0, %d]}]}' % 2**70,
+        b'{"kind": "hamming", "fields": {}, "arrays": [{"name": "a", "dtype": "int64", "shape": [0, %d]}]}' % 2**62,
+        b'{"kind": "hamming", "fields": {}, "arrays": [{"name": ["a"], "dtype": "uint8", "shape": [1]}]}',
+        b'{"kind": "hamming", "fields": {}, "arrays": [{"name": "codes", "dtype": ["uint8"], "shape": [1]}]}',
+        b'{"kind": "hamming", "fields": 3, "arrays": []}',
+        b'{"kind": "hamming", "fields": {}, "arrays": 3}',
         b"\xff\xfe",
         b'{"kind": "hamming"}',
         json.dumps(
@@ -154,8 +164,51 @@ def test_a_failed_save_leaves_the_old_file(
 
 
 def test_a_save_to_nowhere(index: wh.retrieval.HammingIndex, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        index.save(tmp_path / "missing" / "codes.index")
+    asked = tmp_path / "missing" / "codes.index"
+    with pytest.raises(FileNotFoundError) as caught:
+        index.save(asked)
+    assert caught.value.filename == str(asked)
+    with pytest.raises(IsADirectoryError):
+        index.save(tmp_path)
+    with pytest.raises(ValueError, match="path must name a regular file"):
+        index.save("/dev/null")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_stays_and_its_file_is_replaced(
+    path: Path, index: wh.retrieval.HammingIndex, tmp_path: Path, dangling: bool
+) -> None:
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link"
+    link.symlink_to(path)
+    if dangling:
+        path.unlink()
+    index.add(index.codes)
+    index.save(link)
+    assert link.is_symlink()
+    assert len(wh.retrieval.HammingIndex.load(path)) == 600
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_replaced_file_keeps_its_mode(path: Path, index: wh.retrieval.HammingIndex, mode: int) -> None:
+    path.chmod(mode)
+    index.save(path)
+    assert path.stat().st_mode & 0o7777 == mode
+
+
+def test_long_names_and_kinds_of_paths(index: wh.retrieval.HammingIndex, tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250)
+    for kind in (path, str(path), bytes(path)):
+        index.save(kind)
+        assert len(wh.retrieval.HammingIndex.load(kind)) == 300
+        path.unlink()
+    for wrong in (5, None, 2.0):
+        for call in (index.save, wh.retrieval.HammingIndex.load):
+            with pytest.raises(TypeError, match="path must be"):
+                call(wrong)
+    with pytest.raises(ValueError, match="device"):
+        wh.retrieval.HammingIndex.load(path, device="nope")
 
 
 def test_arrays_of_all_kinds(tmp_path: Path) -> None:

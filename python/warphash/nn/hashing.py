@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .. import hamming
+from .. import _checks, hamming
 
 BINARIZERS = ("sign_ste", "tanh", "bihalf", "bn_sign")
 
@@ -116,22 +115,19 @@ class HashHead(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("in_features", in_features), ("bits", bits)):
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        in_features, bits = _checks.count("in_features", in_features, 1), _checks.count("bits", bits, 1)
         if binarizer not in BINARIZERS:
             raise ValueError(f"binarizer must be one of {', '.join(BINARIZERS)}; got {binarizer!r}")
         if clipped and binarizer not in ("sign_ste", "bn_sign"):
             raise ValueError(f"clipped belongs to the straight-through binarizers, got it with binarizer={binarizer!r}")
-        if not math.isfinite(gamma) or gamma < 0:
-            raise ValueError(f"gamma must be finite and not negative, got {gamma}")
+        gamma = _checks.real("gamma", gamma)
+        if gamma < 0:
+            raise ValueError(f"gamma must not be negative, got {gamma}")
         self.in_features = in_features
         self.bits = bits
         self.binarizer = binarizer
         self.clipped = clipped
-        self.gamma = float(gamma)
+        self.gamma = gamma
         self.linear = nn.Linear(in_features, bits, bias=bias, device=device, dtype=dtype)
         self.norm = nn.BatchNorm1d(bits, device=device, dtype=dtype) if binarizer == "bn_sign" else None
         self.beta: Tensor | None
@@ -141,8 +137,9 @@ class HashHead(nn.Module):
         """Sets the steepness of tanh(beta · u). HashNet raises it in steps, say sqrt(floor(epoch / 20) + 1)."""
         if self.beta is None:
             raise ValueError(f"set_beta needs binarizer='tanh', this head has {self.binarizer!r}")
-        if not math.isfinite(beta) or beta <= 0:
-            raise ValueError(f"beta must be finite and positive, got {beta}")
+        beta = _checks.real("beta", beta)
+        if beta <= 0:
+            raise ValueError(f"beta must be positive, got {beta}")
         self.beta.fill_(beta)
 
     def project(self, x: Tensor) -> Tensor:

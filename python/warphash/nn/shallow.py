@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from .. import hamming
+from .. import _checks, hamming, interop
+from .hashing import sign
 
 
 class LinearHash(nn.Module):
@@ -31,36 +34,41 @@ class LinearHash(nn.Module):
     def bits(self) -> int:
         return self.projection.shape[1]
 
-    def project(self, x: Tensor) -> Tensor:
-        """The values before the sign: x [..., dim] → [..., bits]."""
+    def project(self, x: Any) -> Any:
+        """The values before the sign: x [..., dim], a tensor or another array → [..., bits] in x's kind."""
+        return interop.like(x, self._project(_floating(x)))
+
+    def forward(self, x: Any) -> Any:
+        """±1 codes [..., bits] in x's dtype and kind, sign(0) = +1."""
+        values = _floating(x)
+        return interop.like(x, sign(self._project(values)).to(values.dtype))
+
+    def encode(self, x: Any) -> Any:
+        """Packed codes uint8 [..., ceil(bits / 8)] in x's kind."""
+        return interop.like(x, hamming.pack(self._project(_floating(x))))
+
+    def _project(self, x: Tensor) -> Tensor:
         if x.dim() == 0 or x.shape[-1] != self.projection.shape[0]:
             raise ValueError(f"x must be [..., {self.projection.shape[0]}], got {list(x.shape)}")
-        return (x - self.mean) @ self.projection
-
-    def forward(self, x: Tensor) -> Tensor:
-        """±1 codes [..., bits] in x's dtype, sign(0) = +1."""
-        return torch.where(self.project(x) >= 0, 1.0, -1.0).to(x.dtype)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Packed codes uint8 [..., ceil(bits / 8)]."""
-        codes: Tensor = hamming.pack(self.project(x))
-        return codes
+        _checks.same_device("projection", self.projection, "x", x)
+        centred = x - self.mean
+        return centred @ self.projection.to(centred.dtype)
 
     def extra_repr(self) -> str:
         return f"dim={self.projection.shape[0]}, bits={self.bits}"
 
 
-def random_projection(x: Tensor, bits: int, *, seed: int = 0) -> LinearHash:
+def random_projection(x: Any, bits: int, *, seed: int = 0) -> LinearHash:
     """LSH for cosine similarity (Charikar 2002): Gaussian directions through the mean of x [N, dim].
 
     torch's own generator is left alone. Cost: one pass over x.
     """
-    _check_training_set(x, bits)
+    x, bits = _training_set(x), _checks.count("bits", bits, 1)
     directions = _gaussian(x.shape[1], bits, seed)
     return LinearHash(x.mean(0), directions.to(x))
 
 
-def itq(x: Tensor, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHash:
+def itq(x: Any, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearHash:
     """Iterative quantization (Gong and Lazebnik 2011): PCA, then the rotation that loses least to the sign.
 
     With V = the centred x [N, dim] in its first ``bits`` principal directions, the steps B = sign(V R) and
@@ -70,18 +78,17 @@ def itq(x: Tensor, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearH
     Cost: O(N · dim²) for the PCA and O(N · bits² + bits³) an iteration; memory 2 · N · bits doubles. A code longer than
     dim has no principal directions to take: ValueError.
     """
-    _check_training_set(x, bits)
+    x, bits = _training_set(x), _checks.count("bits", bits, 1)
+    iterations = _checks.count("iterations", iterations)
     if bits > x.shape[1]:
         raise ValueError(f"bits must be at most x's dimension {x.shape[1]}, got {bits}")
-    if iterations < 0:
-        raise ValueError(f"iterations must not be negative, got {iterations}")
     mean = x.double().mean(0)
     centred = x.double() - mean
     principal = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :bits]
     reduced = centred @ principal
     rotation = torch.linalg.qr(_gaussian(bits, bits, seed).to(x.device)).Q
     for _ in range(iterations):
-        codes = torch.where(reduced @ rotation >= 0, 1.0, -1.0).double()
+        codes = sign(reduced @ rotation)
         left, _, right = torch.linalg.svd(codes.T @ reduced)
         rotation = right.T @ left.T
     return LinearHash(mean.to(x), (principal @ rotation).to(x))
@@ -89,14 +96,25 @@ def itq(x: Tensor, bits: int, *, iterations: int = 50, seed: int = 0) -> LinearH
 
 def _gaussian(rows: int, columns: int, seed: int) -> Tensor:
     """Made on the CPU, so that a seed means the same on every device."""
+    seed = _checks.count("seed", seed, -(2**63))
+    if seed >= 2**64:
+        raise ValueError(f"seed must fit 64 bits, got {seed}")
     generator = torch.Generator(device="cpu").manual_seed(seed)
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64, device="cpu")
 
 
-def _check_training_set(x: Tensor, bits: int) -> None:
-    if not x.is_floating_point():
-        raise TypeError(f"x must have a floating dtype, got {x.dtype}")
-    if x.dim() != 2 or x.shape[0] == 0:
-        raise ValueError(f"x must be [N, dim] with at least one row, got {list(x.shape)}")
-    if bits < 1:
-        raise ValueError(f"bits must be at least 1, got {bits}")
+def _floating(x: Any) -> Tensor:
+    values = _checks.dense("x", interop.as_tensor(x, "x"))
+    if not values.is_floating_point():
+        raise TypeError(f"x must have a floating dtype, got {values.dtype}")
+    return values
+
+
+def _training_set(x: Any) -> Tensor:
+    """What a fit looks at: constants, whatever x requires."""
+    values = _checks.with_data("x", _floating(x)).detach()
+    if values.dim() != 2 or values.shape[0] == 0:
+        raise ValueError(f"x must be [N, dim] with at least one row, got {list(values.shape)}")
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("x must be finite, got NaN or infinity")
+    return values

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from .. import _checks, hamming, interop
 from . import multi_index
-from .storage import load_arrays, save_arrays
+from .storage import PathLike, load_arrays, save_arrays
 
 METHODS = ("flat", "multi_index")
 KIND = "hamming"
@@ -43,15 +44,14 @@ class HammingIndex:
     """
 
     def __init__(self, bits: int, *, method: str = "flat", device: torch.device | str | None = None) -> None:
-        if not isinstance(bits, int) or isinstance(bits, bool):
-            raise TypeError(f"bits must be an int, got {type(bits).__name__}")
-        if bits < 1:
-            raise ValueError(f"bits must be at least 1, got {bits}")
+        bits = _checks.count("bits", bits, 1)
+        if bits > 8 * _checks.WIDEST_CODE:
+            raise ValueError(f"bits must be at most {8 * _checks.WIDEST_CODE}, got {bits}")
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
         self.bits = bits
         self.method = method
-        self._device = None if device is None else torch.device(device)
+        self._device = None if device is None else _usable_device(device)
         # A device always stands beside a tensor made here: torch.set_default_device must not decide.
         self._buffer = torch.empty(0, self.code_bytes, dtype=torch.uint8, device=self._device or "cpu")
         self._count = 0
@@ -100,7 +100,7 @@ class HammingIndex:
         """
         given = self._checked(queries, "queries")
         rows = given.to(self.device)
-        allowed = None if mask is None else interop.as_tensor(mask, "mask").to(self.device)
+        allowed = self._moved_mask(mask)
         k = _checks.count("k", k)
         tables = self._current_tables() if allowed is None and 0 < k <= self._count else None
         answer = hamming.topk(rows, self.codes, k, mask=allowed) if tables is None else tables.topk(rows, self.codes, k)
@@ -115,7 +115,7 @@ class HammingIndex:
         """
         given = self._checked(queries, "queries")
         rows = given.to(self.device)
-        allowed = None if mask is None else interop.as_tensor(mask, "mask").to(self.device)
+        allowed = self._moved_mask(mask)
         radius = _checks.count("radius", radius)
         tables = self._current_tables() if allowed is None else None
         if tables is None:
@@ -126,11 +126,14 @@ class HammingIndex:
         return offsets, distances, indices
 
     def state_dict(self) -> dict[str, Any]:
-        """bits, method and the codes (a view: copy it to keep it apart from the index)."""
+        """bits, method and the codes, trimmed to size (a view: copy it to keep it apart from the index)."""
+        self._trim()
         return {"bits": self.bits, "method": self.method, "codes": self.codes}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replaces the codes by those of a state_dict of the same bits; this index keeps its method and device."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be a dict as state_dict gives, got {type(state).__name__}")
         missing = {"bits", "codes"} - state.keys()
         if missing:
             raise ValueError(f"state lacks {', '.join(sorted(missing))}")
@@ -143,23 +146,39 @@ class HammingIndex:
         self._count = codes.shape[0]
         self._tables = None
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Writes the index to path, whole or not at all; see :mod:`warphash.retrieval.storage` for the format."""
         save_arrays(path, KIND, {"bits": self.bits, "method": self.method}, {"codes": self.codes})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> HammingIndex:
+    def load(cls, path: PathLike, *, device: torch.device | str | None = None) -> HammingIndex:
         """The index that :meth:`save` wrote, on the CPU unless a device is given.
 
         A truncated, damaged or foreign file, or one of a newer format: ValueError with the path and the reason.
         """
+        place = None if device is None else _usable_device(device)
         fields, arrays = load_arrays(path, KIND)
         try:
-            index = cls(fields["bits"], method=fields["method"], device=device)
+            index = cls(fields["bits"], method=fields["method"], device=place)
             index.load_state_dict({"bits": fields["bits"], "codes": arrays["codes"]})
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)}: damaged: {error}") from error
+            raise ValueError(f"{os.fsdecode(path)}: damaged: {error}") from error
         return index
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the codes alone. Tables are made anew faster than they would be read."""
+        self._trim()
+        return {**self.__dict__, "_tables": None}
+
+    def _trim(self) -> None:
+        # A view is stored with all memory behind it, and behind the codes nothing was ever written.
+        if self._buffer.shape[0] > self._count:
+            self._buffer = self.codes.clone()
+
+    def _moved_mask(self, mask: Any) -> Tensor | None:
+        if mask is None:
+            return None
+        return _checks.with_data("mask", _checks.dense("mask", interop.as_tensor(mask, "mask"))).to(self.device)
 
     def _current_tables(self) -> multi_index.MultiIndexTables | None:
         if self.method != "multi_index" or self.device.type != "cpu":
@@ -171,13 +190,25 @@ class HammingIndex:
         return self._tables
 
     def _checked(self, codes: Any, name: str) -> Tensor:
-        tensor: Tensor = interop.as_tensor(codes, name)
-        if tensor.dtype != torch.uint8:
-            raise TypeError(f"{name} must be uint8, got {tensor.dtype}")
-        if tensor.dim() != 2 or tensor.shape[1] != self.code_bytes:
+        tensor = _checks.with_data(name, _checks.codes(name, codes))
+        if tensor.shape[1] != self.code_bytes:
             raise ValueError(f"{name} must be [N, {self.code_bytes}] for {self.bits} bits, got {list(tensor.shape)}")
         tensor = tensor.contiguous()
         padding = 8 * self.code_bytes - self.bits
         if padding and bool((tensor[:, -1] >= 1 << (8 - padding)).any()):
             raise ValueError(f"{name} must have zero padding bits: the last {padding} of each code's last byte")
         return tensor
+
+
+def _usable_device(device: torch.device | str) -> torch.device:
+    """The device, if codes can be kept and searched there."""
+    if not isinstance(device, torch.device | str):
+        raise TypeError(f"device must be a torch.device or its name, got {type(device).__name__}")
+    try:
+        place = torch.device(device)
+        if place.type == "meta":
+            raise RuntimeError("it holds no data")
+        _checks.device_served("device", torch.empty(0, device=place))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(f"device must be the CPU or a CUDA device of this machine, got {device}: {error}") from error
+    return place

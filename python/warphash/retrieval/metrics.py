@@ -8,9 +8,10 @@ ties, in closed form (He, Cakir, Bargal and Sclaroff, "Hashing as tie-aware lear
 a query.
 
 Common to all functions here: codes are uint8 [Q, bytes] and [N, bytes]; labels are integers [Q] and [N] (relevant =
-equal) or multi-hot [Q, C] and [N, C] (relevant = a class in common). The mean over no queries is NaN. Sums are float64.
-Queries are taken in blocks, so that no more than 2^22 pairs of query and code are looked at together (or one query's
-N): the workspace is at most about 200 MB up to N = 4 million, whatever Q, and 50 bytes a code beyond.
+equal) or multi-hot [Q, C] and [N, C] (relevant = a class in common); all lie on one device. The mean over no queries is
+NaN. Sums are float64. Queries are taken in blocks, so that no more than 2^22 pairs of query and code are looked at
+together (or one query's N): the workspace is at most about 200 MB up to N = 4 million, whatever Q, and 50 bytes a code
+beyond; multi-hot labels add float32 copies of themselves, 4 · (Q + N) · C bytes.
 """
 
 from __future__ import annotations
@@ -196,17 +197,18 @@ class _Block:
 
 class _Problem:
     def __init__(self, query_codes: Any, database_codes: Any, query_labels: Any, database_labels: Any) -> None:
-        self.query_codes: Tensor = interop.as_tensor(query_codes, "query_codes")
-        device = self.query_codes.device
-        self.database_codes: Tensor = interop.as_tensor(database_codes, "database_codes")
-        self.query_labels: Tensor = interop.as_tensor(query_labels, "query_labels").to(device)
-        self.database_labels: Tensor = interop.as_tensor(database_labels, "database_labels").to(device)
+        self.query_codes = _checks.with_data("query_codes", _checks.codes("query_codes", query_codes))
+        self.database_codes = _checks.codes("database_codes", database_codes)
+        self.query_labels = _checks.dense("query_labels", interop.as_tensor(query_labels, "query_labels"))
+        self.database_labels = _checks.dense("database_labels", interop.as_tensor(database_labels, "database_labels"))
         self._check()
         self.database_size = self.database_codes.shape[0]
         if self.query_labels.dim() == 2:
             # Products of 0 and 1: exact in float32 up to 2^24 classes.
             self.query_labels = (self.query_labels != 0).float()
             self.database_labels = (self.database_labels != 0).float()
+        else:  # equality survives the wrap of uint64
+            self.query_labels, self.database_labels = self.query_labels.long(), self.database_labels.long()
 
     def blocks(self) -> Iterator[_Block]:
         rows = max(1, PAIRS_A_BLOCK // max(1, self.database_size))
@@ -215,19 +217,11 @@ class _Problem:
             yield _Block(self.query_codes[part], self.query_labels[part], self.database_codes, self.database_labels)
 
     def _check(self) -> None:
-        for name, codes in (("query_codes", self.query_codes), ("database_codes", self.database_codes)):
-            if codes.dtype != torch.uint8:
-                raise TypeError(f"{name} must be uint8, got {codes.dtype}")
-            if codes.dim() != 2:
-                raise ValueError(f"{name} must be [N, bytes], got {list(codes.shape)}")
         if self.query_codes.shape[1] != self.database_codes.shape[1]:
             raise ValueError(
                 f"query_codes have {self.query_codes.shape[1]} bytes and database_codes {self.database_codes.shape[1]}"
             )
-        if self.query_codes.device != self.database_codes.device:
-            raise ValueError(
-                f"query_codes are on {self.query_codes.device} and database_codes on {self.database_codes.device}"
-            )
+        _checks.same_device("query_codes", self.query_codes, "database_codes", self.database_codes)
         for name, labels, codes in (
             ("query_labels", self.query_labels, self.query_codes),
             ("database_labels", self.database_labels, self.database_codes),
@@ -236,6 +230,11 @@ class _Problem:
                 raise ValueError(
                     f"{name} must be [{codes.shape[0]}] or [{codes.shape[0]}, classes], got {list(labels.shape)}"
                 )
+            _checks.same_device("query_codes", self.query_codes, name, labels)
+            if labels.dim() == 2 and labels.is_complex():
+                raise TypeError(f"{name} must be real, got {labels.dtype}")
+            if labels.dim() == 2 and labels.is_floating_point() and bool(labels.isnan().any()):
+                raise ValueError(f"{name} must not hold NaN")
             if labels.dim() == 1 and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
                 raise TypeError(f"{name} of one dimension must be integers, got {labels.dtype}")
         if self.query_labels.shape[1:] != self.database_labels.shape[1:]:
@@ -243,6 +242,10 @@ class _Problem:
                 f"query_labels {list(self.query_labels.shape)} and database_labels {list(self.database_labels.shape)} "
                 "must both be [N], or multi-hot with the same classes"
             )
+        if self.query_labels.dim() == 1 and self.query_labels.dtype != self.database_labels.dtype:
+            for name, labels in (("query_labels", self.query_labels), ("database_labels", self.database_labels)):
+                if labels.dtype == torch.uint64:  # no integer type holds both sides
+                    raise TypeError(f"{name} of dtype uint64 need labels of the same dtype beside them")
 
 
 def _tie_averaged(everything: Tensor, relevant: Tensor) -> Tensor:

@@ -8,10 +8,12 @@ all before it (32 bytes).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
+import stat
 import struct
 import sys
 from collections.abc import Mapping
@@ -33,29 +35,36 @@ _DTYPES = {
     for dtype in (torch.uint8, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 }
 
-PathLike = str | os.PathLike[str]
+PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 def save_arrays(path: PathLike, kind: str, fields: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
     """Writes ``fields`` (JSON values) and ``arrays`` to path as one file of the given kind.
 
     The bytes go to a new file in the same folder, which is synchronised and then takes path's name: a reader, or a
-    crash at any moment, sees the old file or the new one, never a part. Memory: none, but for a copy of an array that
-    is on a GPU or not contiguous.
+    crash at any moment, sees the old file or the new one, never a part. A symbolic link stays, and the file that it
+    names is replaced; a file that was there before hands its permissions on. Memory: none, but for a copy of an array
+    that is on a GPU or not contiguous.
     """
     if sys.byteorder != "little":
         raise OSError("index files are little-endian, and this machine is not")
-    target = Path(path)
+    target = _resolved(path)
     entries = [
         {"name": name, "dtype": str(array.dtype).removeprefix("torch."), "shape": list(array.shape)}
         for name, array in arrays.items()
     ]
     header = json.dumps({"kind": kind, "fields": dict(fields), "arrays": entries}).encode()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    # Not tempfile: its files are readable by the owner alone, whatever the umask says.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # short, however long target's name is
+    mode = _mode_of(target)
+    try:
+        # Not tempfile: its files are readable by the owner alone, whatever the umask says.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, os.fsdecode(path)) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if mode is not None:
+                os.fchmod(descriptor, mode)
             digest = hashlib.sha256()
             for part in (_PREFIX.pack(MAGIC, VERSION, len(header)), header):
                 digest.update(part)
@@ -81,7 +90,7 @@ def load_arrays(path: PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Te
     A file that is truncated, damaged, of another kind or newer format, or no index file at all: ValueError with the
     path and the reason. Nothing is allocated before the file's size fits what its header says.
     """
-    with open(path, "rb") as file:
+    with open(_path(path), "rb") as file:
         return _Reader(path, file).read(kind)
 
 
@@ -120,13 +129,13 @@ class _Reader:
     def _parse(self, text: bytes, kind: str) -> tuple[list[tuple[str, torch.dtype, list[int]]], dict[str, Any]]:
         try:
             header = json.loads(text)
-            found, fields = header["kind"], dict(header["fields"])
-            entries = [
-                (str(e["name"]), _DTYPES[e["dtype"]], [int(size) for size in e["shape"]]) for e in header["arrays"]
-            ]
-        except (ValueError, KeyError, TypeError):
+            found, fields = header["kind"], header["fields"]
+            entries = [(entry["name"], _DTYPES[entry["dtype"]], entry["shape"]) for entry in header["arrays"]]
+        except (ValueError, KeyError, TypeError, RecursionError):
             self._refuse("damaged header")
-        if any(size < 0 for _, _, shape in entries for size in shape):
+        if not isinstance(fields, dict) or not all(
+            isinstance(name, str) and _is_shape(*rest) for name, *rest in entries
+        ):
             self._refuse("damaged header")
         if found != kind:
             self._refuse(f"holds a {found} index, expected {kind}")
@@ -143,7 +152,41 @@ class _Reader:
         return array
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise ValueError(f"{os.fspath(self.path)}: {reason}")
+        raise ValueError(f"{os.fsdecode(self.path)}: {reason}")
+
+
+def _path(path: PathLike) -> Path:
+    try:
+        if isinstance(path, int):
+            raise TypeError  # open would take it for a file descriptor
+        return Path(os.fsdecode(path))
+    except TypeError:
+        raise TypeError(f"path must be a str, bytes or os.PathLike, got {type(path).__name__}") from None
+
+
+def _resolved(path: PathLike) -> Path:
+    """Where path leads: a rename onto a symbolic link would replace the link."""
+    return Path(os.path.realpath(_path(path)))
+
+
+def _mode_of(target: Path) -> int | None:
+    """The permissions of the file that is to be replaced, None where there is none."""
+    try:
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"path must name a regular file or none, got {target}")
+    return stat.S_IMODE(mode)
+
+
+def _is_shape(dtype: torch.dtype, shape: object) -> bool:
+    """Whether torch can make a tensor of the shape: also the strides of an empty one must fit 64 bits."""
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        return False
+    return _size_of(dtype, [max(size, 1) for size in shape]) < 2**63
 
 
 def _size_of(dtype: torch.dtype, shape: list[int]) -> int:
