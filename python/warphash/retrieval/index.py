@@ -29,7 +29,7 @@ class HammingIndex:
       the codes into about bits / log2(N) substrings with a table each and looks only into the buckets that can hold an
       answer. A query whose probes would cost more than the scan is scanned. The tables are made at the first search,
       and anew when more than N / 32 codes came since; until then those are compared one by one. A table takes at most
-      6 · N bytes. On a GPU, below 16384 and above 2^31 − 1 codes the method scans and makes no tables.
+      8 · N bytes. On a GPU, below 16384 and above 2^31 − 1 codes the method scans and makes no tables.
 
     Codes are uint8 [N, ceil(bits / 8)] as made by :func:`warphash.hamming.pack`, with zero padding bits. Arrays of any
     kind that :mod:`warphash.interop` knows are accepted; they are moved to the index's device, and answers come back in

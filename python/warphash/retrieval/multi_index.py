@@ -21,7 +21,7 @@ WIDEST_SUBSTRING = 30
 # What scanning one 64-bit word of a code costs, as a share of the cost of one candidate fetched through the tables
 # (measured: docs/retrieval.md), for up to FEW queries, where a scan is bound by memory, and for more.
 FEW = 7
-_SCAN_COST = {"scalar": (0.6, 0.2), "avx2": (0.2, 0.035), "avx512": (0.02, 0.006), "amx": (0.02, 0.004)}
+_SCAN_COST = {"scalar": (0.6, 0.2), "avx2": (0.07, 0.012), "avx512": (0.02, 0.006), "amx": (0.02, 0.004)}
 # A search for the k nearest may find late that it is too dear, so it may cost half a scan before it gives up; of many
 # queries, this number shows whether the rest is worth trying.
 GIVE_UP_SHARE = 0.5
