@@ -7,13 +7,17 @@ import hashlib
 import itertools
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import warphash as wh
 
 from .guarded import guarded
+from .internal import internal_calls
 from .op_case import OpCase, Sample, all_cases, raw_bytes, same_bits
 
 
@@ -58,6 +62,26 @@ def last_line() -> dict[str, int]:
     return refused
 
 
+def internal_last_line() -> dict[str, int]:
+    """The same for internal operators, on guarded memory, with wrong numbers in their tables and for their counts."""
+    refused = dict.fromkeys((call.op for call in internal_calls()), 0)
+    for call in internal_calls():
+        for place, argument in enumerate(call.arguments):
+            for number, change in enumerate(_CHANGES + _CONTENTS if isinstance(argument, torch.Tensor) else _NUMBERS):
+                print(f"{call.op}: {call.name}, argument {place}, change {number}", file=sys.stderr, flush=True)
+                try:
+                    arguments = list(call.arguments)
+                    arguments[place] = change(argument)  # type: ignore[operator]
+                    call.operator(*(_guarded_where_dense(x) for x in arguments))
+                except (RuntimeError, NotImplementedError, IndexError):
+                    refused[call.op] += 1
+    return refused
+
+
+def _guarded_where_dense(x: Any) -> Any:
+    return guarded(x) if isinstance(x, torch.Tensor) and x.layout == torch.strided else x
+
+
 _CHANGES: list[Callable[[torch.Tensor], torch.Tensor]] = [
     lambda x: x.detach().to(torch.int64),
     lambda x: x.detach().to(torch.float64),
@@ -69,6 +93,26 @@ _CHANGES: list[Callable[[torch.Tensor], torch.Tensor]] = [
     lambda x: x.detach()[:-1],
     lambda x: torch.cat([x.detach(), x.detach()]),
     lambda x: x.detach().to_sparse(),
+]
+
+# Contents that no table has; shapes and dtypes are right.
+_CONTENTS: list[Callable[[torch.Tensor], torch.Tensor]] = [
+    torch.zeros_like,
+    lambda x: torch.full_like(x, torch.iinfo(x.dtype).max),
+    lambda x: torch.full_like(x, torch.iinfo(x.dtype).min),
+    lambda x: x.flip(-1),
+    lambda x: x.roll(1, 0),
+    # Ends as they were and wrong numbers between.
+    lambda x: x.index_fill(-1, torch.arange(1, max(1, x.shape[-1] - 1)), torch.iinfo(x.dtype).max),
+    lambda x: x.index_fill(-1, torch.arange(1, max(1, x.shape[-1] - 1)), torch.iinfo(x.dtype).min),
+]
+_NUMBERS: list[Callable[[float], float]] = [
+    lambda x: type(x)(-1),
+    lambda x: type(x)(0),
+    lambda x: x + 1,
+    lambda x: type(x)(2**62),
+    lambda x: type(x)(-(2**62)),
+    lambda x: float("nan") if isinstance(x, float) else 2**31,
 ]
 
 
@@ -87,11 +131,43 @@ def after_fork() -> dict[str, bool]:
     return {"same": os.waitpid(pid, 0)[1] == 0}
 
 
+def after_fork_of_threads() -> dict[str, bool]:
+    """Whether the child of a fork hangs after two threads, in an operator of torch and in one of warphash."""
+    torch.set_num_threads(2)
+    x = torch.ones(1 << 20)
+    case = next(case for case in all_cases() if case.op == "hamming_topk")
+    calls: dict[str, Callable[[], object]] = {"torch": x.exp, "warphash": lambda: case.large.call(case.function)}
+    for call in calls.values():
+        call()
+    pids = {}
+    for name, call in calls.items():
+        pids[name] = os.fork()
+        if pids[name] == 0:
+            call()
+            os._exit(0)
+    out = {}
+    end = time.monotonic() + 5
+    for name, pid in pids.items():
+        while not (ended := os.waitpid(pid, os.WNOHANG)[0]) and time.monotonic() < end:
+            time.sleep(0.02)
+        out[name] = not ended
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return out
+
+
 def _say(case: OpCase, sample: Sample) -> None:
     """The last line on stderr names the call that killed the process."""
     print(f"{case.op}: {sample.name}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    tasks = {"digests": digests, "last_line": last_line, "after_fork": after_fork}
+    tasks = {
+        "digests": digests,
+        "last_line": last_line,
+        "internal_last_line": internal_last_line,
+        "after_fork": after_fork,
+        "after_fork_of_threads": after_fork_of_threads,
+    }
     print(json.dumps(tasks[sys.argv[1]]()))

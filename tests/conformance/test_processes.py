@@ -17,6 +17,7 @@ import torch
 import warphash as wh
 from warphash import _C
 
+from .internal import internal_calls
 from .op_case import all_cases, same_bits
 
 LEVELS = ("scalar", "avx2", "avx512", "amx")
@@ -89,12 +90,22 @@ def test_wrong_operands_past_the_public_functions_never_crash() -> None:
     assert all(count > 0 for count in refused.values())
 
 
+@pytest.mark.parametrize("level", LEVELS[: MACHINE + 1])
+def test_wrong_operands_of_internal_operators_never_crash(level: str) -> None:
+    refused = child("internal_last_line", WARPHASH_ISA=level)
+    assert set(refused) == {call.op for call in internal_calls()}
+    assert all(count > 10 for count in refused.values())
+
+
 def test_fork_after_one_thread() -> None:
-    """After more threads a forked child hangs, as with torch's own operators; the docs say so."""
+    """Nothing waits for threads that the child does not have."""
     assert child("after_fork") == {"same": True}
-    docs = (TESTS.parent / "docs/hamming.md").read_text()
-    assert "fork()" in docs
-    assert "spawn" in docs
+
+
+def test_fork_after_more_threads_is_as_the_docs_say() -> None:
+    """docs/hamming.md: the child hangs where the parent has run on several threads, in torch's own operators too."""
+    hangs = child("after_fork_of_threads")
+    assert hangs["torch"] == hangs["warphash"]
 
 
 class Packed(torch.utils.data.Dataset[torch.Tensor]):

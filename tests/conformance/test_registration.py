@@ -10,11 +10,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+from .internal import InternalCall, internal_calls
 from .op_case import OpCase, Sample, all_cases
 
 GOLDEN = Path(__file__).with_name("schemas.txt")
-# Operators that serve one class alone and have no public function; that class's tests hold their checks.
-INTERNAL = "warphash::hamming_multi_index_"
 
 
 def registered() -> list[str]:
@@ -28,8 +27,9 @@ def test_schemas_are_frozen() -> None:
 
 
 def test_every_operator_has_a_case() -> None:
-    named = {f"warphash::{case.op}" for case in all_cases()}
-    assert {schema.partition("(")[0] for schema in registered() if not schema.startswith(INTERNAL)} == named
+    public, internal = {case.op for case in all_cases()}, {call.op for call in internal_calls()}
+    assert {schema.partition("(")[0].removeprefix("warphash::") for schema in registered()} == public | internal
+    assert not public & internal
 
 
 def test_samples_cover_the_ground(case: OpCase) -> None:
@@ -43,6 +43,11 @@ def test_samples_cover_the_ground(case: OpCase) -> None:
 
 def test_opcheck(case: OpCase, sample: Sample) -> None:
     torch.library.opcheck(case.operator, case.operator_arguments(sample))
+
+
+@pytest.mark.parametrize("internal", internal_calls(), ids=lambda call: f"{call.op}-{call.name}")
+def test_opcheck_of_internal_operators(internal: InternalCall) -> None:
+    torch.library.opcheck(internal.operator, internal.arguments)
 
 
 def test_equals_reference(case: OpCase, sample: Sample) -> None:
