@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/index.md", "docs/hamming.md", "docs/interop.md")
+PAGES = (
+    "README.md",
+    "docs/index.md",
+    "docs/hamming.md",
+    "docs/interop.md",
+    "docs/nn.md",
+    "docs/retrieval.md",
+)
+
+
+def test_every_page_with_python_is_among_them() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    assert {str(page.relative_to(ROOT)) for page in pages if "```python" in page.read_text()} == set(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)
