@@ -46,7 +46,7 @@ def test_a_few_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     scores = load().main(["--bits", "16", "--epochs", "10", "--out", str(picture)])
     assert is_picture(picture)
     assert 0.3 < scores["LSH", 16] < scores["ITQ", 16] < scores["trained", 16] < 1
-    # From the prototype's three seeds: ITQ .622 within .016, LSH .375 within .041 (three deviations allowed).
+    # Over three seeds ITQ gave .622 with a deviation of .016, LSH .375 with .041: three deviations are allowed.
     assert abs(scores["ITQ", 16] - 0.622) < 0.05
     assert abs(scores["LSH", 16] - 0.375) < 0.125
     assert f"{scores['trained', 16]:.3f}" in capsys.readouterr().out

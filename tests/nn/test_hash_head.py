@@ -7,6 +7,7 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import warphash as wh
@@ -250,6 +251,48 @@ def test_per_sample_gradients() -> None:
     torch.testing.assert_close(grads["linear.weight"], torch.arange(20.0)[None, :, None] * x[:, None, :])
 
 
+@pytest.mark.parametrize("binarizer", ["sign_ste", "bihalf"])
+def test_forward_mode_is_refused(binarizer: str) -> None:
+    head, x = make(binarizer), inputs()
+    with pytest.raises(NotImplementedError, match="forward mode"):
+        torch.func.jvp(head, (x,), (x,))
+
+
+def test_tanh_knows_forward_mode() -> None:
+    head, x = make("tanh").double(), inputs(dtype=torch.float64)
+    jacobian = torch.func.jacrev(head)(x)
+    torch.testing.assert_close(torch.func.jacfwd(head)(x), jacobian)
+
+
+def test_batch_statistics_under_transforms() -> None:
+    head, x, weights = make("bn_sign"), inputs(), inputs(9, 20)
+    parameters = dict(head.named_parameters())
+
+    def loss(parameters: dict[str, torch.Tensor], own_statistics: bool) -> torch.Tensor:
+        buffers = {name: buffer.clone() for name, buffer in head.named_buffers()} if own_statistics else {}
+        return (torch.func.functional_call(head, {**parameters, **buffers}, (x,)) * weights).sum()
+
+    with pytest.raises(RuntimeError, match="in-place"):
+        torch.func.grad(loss)(parameters, False)
+    gradients = torch.func.grad(loss)(parameters, True)
+    other = make("bn_sign")
+    (other(x) * weights).sum().backward()
+    torch.testing.assert_close(gradients["linear.weight"], other.linear.weight.grad)
+    with pytest.raises(RuntimeError, match="running_mean"):
+        torch.func.vmap(head)(torch.stack([x, x]))
+    head.norm.eval()
+    codes = torch.func.vmap(head)(torch.stack([x, x]))
+    assert torch.equal(codes[0], head(x))
+
+
+def test_numbers_of_numpy() -> None:
+    head = wh.nn.HashHead(np.int64(4), np.int32(8), binarizer="tanh", gamma=np.float32(2))
+    head.set_beta(np.float64(3))
+    assert head.beta == 3
+    assert type(head.bits) is int
+    assert type(head.gamma) is float
+
+
 def test_training_lowers_a_loss() -> None:
     torch.manual_seed(0)
     x = torch.randn(256, 8)
@@ -274,6 +317,9 @@ def test_training_lowers_a_loss() -> None:
         ({"binarizer": "signum"}, ValueError, "binarizer"),
         ({"binarizer": "tanh", "clipped": True}, ValueError, "clipped"),
         ({"gamma": -1.0}, ValueError, "gamma"),
+        ({"gamma": "a"}, TypeError, "gamma"),
+        ({"gamma": None}, TypeError, "gamma"),
+        ({"bits": "8"}, TypeError, "bits"),
         ({"gamma": float("nan")}, ValueError, "gamma"),
     ],
 )
@@ -289,6 +335,8 @@ def test_bad_inputs(method: str) -> None:
         call([1.0] * 12)
     with pytest.raises(TypeError, match="floating"):
         call(torch.zeros(2, 12, dtype=torch.int64))
+    with pytest.raises(TypeError, match="x must be a dense tensor"):
+        call(torch.zeros(2, 12).to_sparse())
     with pytest.raises(TypeError, match="float64"):
         call(torch.zeros(2, 12, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"\[2, 13\]"):
@@ -304,6 +352,9 @@ def test_bad_beta() -> None:
         make("sign_ste").set_beta(2.0)
     for beta in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="beta"):
+            make("tanh").set_beta(beta)
+    for beta in ("a", None, True, torch.ones(2)):
+        with pytest.raises(TypeError, match="beta"):
             make("tanh").set_beta(beta)
 
 

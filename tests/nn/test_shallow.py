@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 import warphash as wh
@@ -68,6 +71,48 @@ def test_default_device_does_not_matter() -> None:
         assert torch.equal(hasher.projection, fit(x, 8).projection)
 
 
+@pytest.mark.parametrize("fit", [wh.nn.random_projection, wh.nn.itq])
+def test_arrays_are_answered_in_kind(fit: object) -> None:
+    x = data()
+    expected = fit(x, np.int64(6))
+    hasher = fit(x.numpy(), 6)
+    assert torch.equal(hasher.projection, expected.projection)
+    for method in ("encode", "forward", "project"):
+        actual = getattr(hasher, method)(x.numpy())
+        assert isinstance(actual, np.ndarray)
+        assert torch.equal(torch.from_numpy(actual), getattr(expected, method)(x))
+    assert hasher(x.double()).dtype == torch.float64
+    assert hasher.encode(x.double().numpy()).shape == (500, 1)
+
+
+@pytest.mark.parametrize("fit", [wh.nn.random_projection, wh.nn.itq])
+def test_fits_are_constants(fit: object) -> None:
+    hasher = fit(data().requires_grad_(), 6)
+    assert not hasher.projection.requires_grad
+    assert not hasher.mean.requires_grad
+    copy.deepcopy(hasher)
+
+
+@pytest.mark.parametrize("fit", [wh.nn.random_projection, wh.nn.itq])
+@pytest.mark.parametrize(
+    ("arguments", "error", "name"),
+    [
+        ({"bits": "4"}, TypeError, "bits"),
+        ({"bits": 4.0}, TypeError, "bits"),
+        ({"seed": None}, TypeError, "seed"),
+        ({"seed": 2**64}, ValueError, "seed"),
+        ({"x": [[1.0]]}, TypeError, "x must"),
+        ({"x": data().to_sparse()}, TypeError, "x must be a dense"),
+        ({"x": data().to("meta")}, ValueError, "x must hold data"),
+        ({"x": data() * float("nan")}, ValueError, "x must be finite"),
+        ({"x": data() / 0}, ValueError, "x must be finite"),
+    ],
+)
+def test_bad_fits(fit: object, arguments: dict[str, object], error: type[Exception], name: str) -> None:
+    with pytest.raises(error, match=name):
+        fit(**{"x": data(), "bits": 4, **arguments})
+
+
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="bits must be at most"):
         wh.nn.itq(data(), 13)
@@ -82,3 +127,13 @@ def test_bad_input() -> None:
             fit(data(), 0)
     with pytest.raises(ValueError, match=r"\[\.\.\., 12\]"):
         wh.nn.itq(data(), 3).encode(torch.zeros(2, 5))
+    for method in ("encode", "forward", "project"):
+        call = getattr(wh.nn.itq(data(), 3), method)
+        with pytest.raises(TypeError, match="x must"):
+            call([1.0] * 12)
+        with pytest.raises(TypeError, match="x must have a floating dtype"):
+            call(np.zeros((2, 12), dtype=np.int64))
+        with pytest.raises(ValueError, match="x must be on the device"):
+            call(torch.zeros(2, 12, device="meta"))
+    with pytest.raises(TypeError, match="iterations"):
+        wh.nn.itq(data(), 3, iterations=2.0)

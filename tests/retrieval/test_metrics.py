@@ -276,6 +276,39 @@ def test_empty_sides() -> None:
     assert wh.retrieval.precision_within_radius(*nothing) == 0.0
 
 
+def test_dtypes_of_labels() -> None:
+    query_codes, database_codes, query_labels, database_labels = Problem(15).arguments
+    score = wh.retrieval.mean_average_precision
+    expected = score(query_codes, database_codes, query_labels, database_labels)
+    for first, second in itertools.product([np.int8, np.uint8, np.uint32, np.int64], repeat=2):
+        mixed = score(query_codes, database_codes, query_labels.astype(first), database_labels.astype(second))
+        assert mixed == expected
+    far = np.uint64(2**64 - 5)  # would be negative as int64
+    assert score(query_codes, database_codes, query_labels.astype("u8") + far, database_labels.astype("u8") + far) == (
+        expected
+    )
+    with pytest.raises(TypeError, match="database_labels of dtype uint64"):
+        score(query_codes, database_codes, query_labels, database_labels.astype("u8"))
+
+
+def test_unusual_tensors_are_refused() -> None:
+    arrays = Problem(16, multi=True).arguments
+    tensors = [torch.from_numpy(array) for array in arrays]
+    names = ("query_codes", "database_codes", "query_labels", "database_labels")
+    for place, name in enumerate(names):
+        for change, error in ((torch.Tensor.to_sparse, TypeError), (lambda x: x.to("meta"), ValueError)):
+            wrong = [change(x) if i == place else x for i, x in enumerate(tensors)]
+            with pytest.raises(error, match=name):
+                wh.retrieval.mean_average_precision(*wrong)
+    for name, dtype in (("query_labels", torch.float32), ("database_labels", torch.float64)):
+        wrong = [x.to(dtype) if i > 1 else x for i, x in enumerate(tensors)]
+        wrong[names.index(name)][1, 1] = float("nan")
+        with pytest.raises(ValueError, match=f"{name} must not hold NaN"):
+            wh.retrieval.precision_at_k(*wrong, 3)
+        with pytest.raises(TypeError, match="must be real"):
+            wh.retrieval.precision_at_k(*wrong[:2], *(x.to(torch.complex64) for x in wrong[2:]), 3)
+
+
 def test_bad_arguments() -> None:
     query_codes, database_codes, query_labels, database_labels = Problem(14).arguments
     arguments = (query_codes, database_codes, query_labels, database_labels)

@@ -196,6 +196,7 @@ class HashHead(nn.Module):
     def _check(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise TypeError(f"x must be a torch tensor, got {type(x).__name__}")
+        _checks.dense("x", x)
         if not x.is_floating_point():
             raise TypeError(f"x must have a floating dtype, got {x.dtype}")
         if x.dim() == 0 or x.shape[-1] != self.in_features:
