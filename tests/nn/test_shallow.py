@@ -135,5 +135,11 @@ def test_bad_input() -> None:
             call(np.zeros((2, 12), dtype=np.int64))
         with pytest.raises(ValueError, match="x must be on the device"):
             call(torch.zeros(2, 12, device="meta"))
+    with pytest.raises(TypeError, match="mean must"):
+        wh.nn.LinearHash(None, torch.zeros(3, 2))
+    with pytest.raises(TypeError, match="projection must"):
+        wh.nn.LinearHash(np.zeros(3), np.zeros((3, 2), dtype=int))
+    with pytest.raises(ValueError, match="projection must be on the device"):
+        wh.nn.LinearHash(torch.zeros(3), torch.zeros(3, 2, device="meta"))
     with pytest.raises(TypeError, match="iterations"):
         wh.nn.itq(data(), 3, iterations=2.0)

@@ -76,7 +76,7 @@ def test_multi_index_equals_scan(kind: str, bits: int) -> None:
 def test_every_radius_and_every_k(bits: int) -> None:
     codes, queries = make_codes("random", 90, bits), make_codes("random", 4, bits, seed=1)
     index = make_index(codes, bits, "multi_index")
-    for radius in range(bits + 3):
+    for radius in (*range(bits + 3), 2**31, 2**70):
         assert_same(index.range_search(queries, radius), wh.hamming.range_search(queries, codes, radius))
     for k in (0, 1, 2, 3, 10, 45, 89, 90, 91, 200):
         assert_same(index.search(queries, k), wh.hamming.topk(queries, codes, k))
@@ -195,6 +195,23 @@ def test_masks(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["flat", "multi_index"])
+@pytest.mark.usefixtures("tables_always")
+def test_bad_masks(method: str) -> None:
+    index = make_index(make_codes("random", 5, 16), 16, method)
+    yes = torch.ones(5, dtype=torch.bool)
+    for mask, error in (
+        (yes.to_sparse(), TypeError),
+        (yes.float(), TypeError),
+        ([True] * 5, TypeError),
+        (yes[:4], ValueError),
+        (yes.to("meta"), ValueError),
+    ):
+        for search in (index.search, index.range_search):
+            with pytest.raises(error, match=r"mask must (be|hold)"):
+                search(index.codes[:2], 1, mask=mask)
+
+
+@pytest.mark.parametrize("method", ["flat", "multi_index"])
 def test_empty_index(method: str) -> None:
     index = wh.retrieval.HammingIndex(16, method=method)
     distances, indices = index.search(torch.zeros(3, 2, dtype=torch.uint8), 2)
@@ -261,6 +278,10 @@ def test_state_dict_and_copies() -> None:
         assert len(index) == 500
     with pytest.raises(ValueError, match="20 bits"):
         wh.retrieval.HammingIndex(24).load_state_dict(index.state_dict())
+    with pytest.raises(TypeError, match=r"state\['bits'\] must be an int"):
+        other.load_state_dict({"bits": "20", "codes": codes})
+    with pytest.raises(TypeError, match=r"state\['codes'\] must be"):
+        other.load_state_dict({"bits": 20, "codes": None})
     with pytest.raises(TypeError, match="state must be a dict"):
         other.load_state_dict(None)
     with pytest.raises(ValueError, match="lacks codes"):
@@ -304,6 +325,7 @@ def test_numpy_integers_are_integers() -> None:
         ({"bits": "8"}, TypeError, "bits"),
         ({"device": "nope"}, ValueError, "device"),
         ({"device": "meta"}, ValueError, "device"),
+        ({"device": "mps"}, ValueError, "device"),
         ({"device": "cuda:99"}, ValueError, "device"),
         ({"device": 5.0}, TypeError, "device"),
     ],

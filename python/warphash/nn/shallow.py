@@ -21,8 +21,10 @@ class LinearHash(nn.Module):
     mean: Tensor
     projection: Tensor
 
-    def __init__(self, mean: Tensor, projection: Tensor) -> None:
+    def __init__(self, mean: Any, projection: Any) -> None:
         super().__init__()
+        mean, projection = _floating(mean, "mean"), _floating(projection, "projection")
+        _checks.same_device("mean", mean, "projection", projection)
         if projection.dim() != 2 or mean.shape != projection.shape[:1]:
             raise ValueError(
                 f"mean must be [dim] and projection [dim, bits], got {list(mean.shape)} and {list(projection.shape)}"
@@ -103,10 +105,10 @@ def _gaussian(rows: int, columns: int, seed: int) -> Tensor:
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64, device="cpu")
 
 
-def _floating(x: Any) -> Tensor:
-    values = _checks.dense("x", interop.as_tensor(x, "x"))
+def _floating(x: Any, name: str = "x") -> Tensor:
+    values = _checks.dense(name, interop.as_tensor(x, name))
     if not values.is_floating_point():
-        raise TypeError(f"x must have a floating dtype, got {values.dtype}")
+        raise TypeError(f"{name} must have a floating dtype, got {values.dtype}")
     return values
 
 

@@ -116,7 +116,7 @@ class HammingIndex:
         given = self._checked(queries, "queries")
         rows = given.to(self.device)
         allowed = self._moved_mask(mask)
-        radius = _checks.count("radius", radius)
+        radius = min(_checks.count("radius", radius), self.bits)
         tables = self._current_tables() if allowed is None else None
         if tables is None:
             answer = hamming.range_search(rows, self.codes, radius, mask=allowed)
@@ -137,8 +137,8 @@ class HammingIndex:
         missing = {"bits", "codes"} - state.keys()
         if missing:
             raise ValueError(f"state lacks {', '.join(sorted(missing))}")
-        if state["bits"] != self.bits:
-            raise ValueError(f"state holds codes of {state['bits']} bits, this index has {self.bits}")
+        if (bits := _checks.count("state['bits']", state["bits"], 1)) != self.bits:
+            raise ValueError(f"state holds codes of {bits} bits, this index has {self.bits}")
         codes = self._checked(state["codes"], "state['codes']")
         if self._device is None:
             self._device = codes.device
@@ -206,8 +206,8 @@ def _usable_device(device: torch.device | str) -> torch.device:
         raise TypeError(f"device must be a torch.device or its name, got {type(device).__name__}")
     try:
         place = torch.device(device)
-        if place.type == "meta":
-            raise RuntimeError("it holds no data")
+        if place.type not in ("cpu", "cuda"):
+            raise ValueError("no kernels run there")
         _checks.device_served("device", torch.empty(0, device=place))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ValueError(f"device must be the CPU or a CUDA device of this machine, got {device}: {error}") from error
