@@ -29,25 +29,12 @@ _SHORT_FLOATS = frozenset(
     {torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz}
 )  # fmt: skip
 _LARGEST_SCORE = torch.finfo(torch.float32).max / 2
-_WIDEST = 1 << 27  # bytes: distances must fit int32
-
-
-def _codes(x: Any, name: str) -> torch.Tensor:
-    codes = _checks.dense(name, as_tensor(x, name))
-    if codes.dtype != torch.uint8:
-        raise TypeError(f"{name} must be packed codes of dtype uint8, got {codes.dtype}")
-    if codes.dim() != 2:
-        raise ValueError(f"{name} must be 2-D [rows, bytes], got shape {tuple(codes.shape)}")
-    if codes.shape[1] > _WIDEST:
-        raise ValueError(f"{name} must have at most {_WIDEST} bytes a code, got {codes.shape[1]}")
-    _checks.device_served(name, codes)
-    return codes
 
 
 def _pair(
     queries: Any, database: Any, names: tuple[str, str] = ("queries", "database")
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    a, b = _codes(queries, names[0]), _codes(database, names[1])
+    a, b = _checks.codes(names[0], queries), _checks.codes(names[1], database)
     _checks.same_device(names[0], a, names[1], b)
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{names[1]} must have codes of {a.shape[1]} bytes as {names[0]} has, got {b.shape[1]}")
@@ -285,7 +272,7 @@ def asymmetric_topk(queries: Any, database: Any, k: int, *, validate: bool = Tru
     Complexity: O(Q N bits / 4); workspace 20 bytes a bit of each query in work, and 16 k. The backward pass gathers the
     returned codes, 5 Q k bits bytes of them (in eager calls at most 80 MiB at a time).
     """
-    q, d = _checks.dense("queries", as_tensor(queries, "queries")), _codes(database, "database")
+    q, d = _checks.dense("queries", as_tensor(queries, "queries")), _checks.codes("database", database)
     if not q.dtype.is_floating_point:
         raise TypeError(f"queries must be floating point, got {q.dtype}")
     if q.dim() != 2:
