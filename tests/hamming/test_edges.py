@@ -74,7 +74,7 @@ def test_scores_that_float32_cannot_hold_are_refused(queries):
 
 
 def test_wide_histograms_split_queries_rather_than_counters():
-    queries, database = codes(40, 9000), codes(17000, 9000)
+    queries, database = codes(40, 9000), codes(16500, 9000)
     counts = wh.hamming.histogram(queries, database)
     assert torch.equal(
         counts[::13], torch.stack([row.bincount(minlength=72001) for row in wh.hamming.cdist(queries[::13], database)])
@@ -88,6 +88,7 @@ def test_vmap_over_an_empty_batch():
     assert torch.vmap(wh.hamming.cdist)(queries, database).shape == (0, 3, 5)
 
 
+@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer ends the process at such a size")
 def test_a_result_that_memory_cannot_hold_names_its_shape():
     with pytest.raises(RuntimeError, match=r"result of shape \[1, 1099511627776\]"):
         wh.hamming.topk(codes(1), codes(5), 2**40)
