@@ -14,6 +14,7 @@ from bench.hamming_inputs import Search
 from bench.hamming_peers import (
     PIECE,
     Sample,
+    numba_popcount,
     numkong_pairs,
     numpy_distances,
     sample,
@@ -125,15 +126,9 @@ def numpy_histogram(search: Search, settings: Settings) -> Prepared:
 
 @lru_cache(maxsize=1)
 def _numba_histogram() -> Callable[..., Any]:
-    from numba import njit, prange, types
-    from numba.extending import intrinsic
+    from numba import njit, prange
 
-    @intrinsic
-    def popcount(context, value):  # type: ignore[no-untyped-def]
-        def build(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            return builder.ctpop(arguments[0])
-
-        return types.uint64(types.uint64), build
+    popcount = numba_popcount()
 
     @njit(parallel=True)
     def histogram(queries, database, bins):  # type: ignore[no-untyped-def]

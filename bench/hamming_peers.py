@@ -141,9 +141,9 @@ def numkong_pairs(search: Search, settings: Settings, metric: str = "hammings", 
 
 
 @lru_cache(maxsize=1)
-def numba_topk() -> Callable[..., Any]:
-    """Popcount intrinsic, insertion into a sorted list, parallel over (query, piece of the database), then a merge."""
-    from numba import njit, prange, types
+def numba_popcount() -> Callable[..., Any]:
+    """The processor's popcount of a uint64, for kernels of Numba."""
+    from numba import types
     from numba.extending import intrinsic
 
     @intrinsic
@@ -152,6 +152,16 @@ def numba_topk() -> Callable[..., Any]:
             return builder.ctpop(arguments[0])
 
         return types.uint64(types.uint64), build
+
+    return popcount
+
+
+@lru_cache(maxsize=1)
+def numba_topk() -> Callable[..., Any]:
+    """Popcount intrinsic, insertion into a sorted list, parallel over (query, piece of the database), then a merge."""
+    from numba import njit, prange
+
+    popcount = numba_popcount()
 
     @njit(parallel=True)
     def topk(queries, database, k, pieces):  # type: ignore[no-untyped-def]

@@ -56,6 +56,17 @@ struct Rows32 {  // 2 codes a vector
   }
 };
 
+// 8 codes of one sum vector each, brought together.
+template <class Form>
+inline __m512i distances_of_sums(const Form& form, const uint8_t* rows) {
+  const size_t stride = static_cast<size_t>(form.bytes);
+  __m512i pairs[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i)
+    pairs[i] = pair_sums(form.one(rows + 2 * i * stride), form.one(rows + (2 * i + 1) * stride));
+  return quarter_sums(quarter_sums(pairs[0], pairs[1]), quarter_sums(pairs[2], pairs[3]));
+}
+
 struct RowsBlocks {  // a code takes whole vectors
   const uint64_t* query;
   int bytes;
@@ -65,14 +76,7 @@ struct RowsBlocks {  // a code takes whole vectors
       sum = _mm512_add_epi64(sum, bits(_mm512_loadu_si512(query + at / 8), _mm512_loadu_si512(row + at)));
     return sum;
   }
-  __m512i distances(const uint8_t* rows) const {
-    __m512i pairs[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i)
-      pairs[i] =
-          pair_sums(one(rows + static_cast<size_t>(2 * i) * bytes), one(rows + static_cast<size_t>(2 * i + 1) * bytes));
-    return quarter_sums(quarter_sums(pairs[0], pairs[1]), quarter_sums(pairs[2], pairs[3]));
-  }
+  __m512i distances(const uint8_t* rows) const { return distances_of_sums(*this, rows); }
 };
 
 struct RowsAny {  // a code takes one vector or more, the last one masked
@@ -92,13 +96,7 @@ struct RowsAny {  // a code takes one vector or more, the last one masked
     return _mm512_add_epi64(
         sum, bits(_mm512_maskz_loadu_epi64(words, query + at / 8), _mm512_maskz_loadu_epi8(last, row + at)));
   }
-  __m512i distances(const uint8_t* rows) const {
-    __m512i pairs[4];
-    for (int i = 0; i < 4; ++i)
-      pairs[i] =
-          pair_sums(one(rows + static_cast<size_t>(2 * i) * bytes), one(rows + static_cast<size_t>(2 * i + 1) * bytes));
-    return quarter_sums(quarter_sums(pairs[0], pairs[1]), quarter_sums(pairs[2], pairs[3]));
-  }
+  __m512i distances(const uint8_t* rows) const { return distances_of_sums(*this, rows); }
 };
 
 // Cold: 32 distances as 64-bit lanes, those in passed go to the sink.

@@ -83,8 +83,11 @@ class PartScan {
         words_(word_count(problem.bytes)),
         state_(*family.layout) {}
 
+  // A shared mask: only the admitted codes are looked at.
+  bool thinned() const { return problem_.mask != nullptr && !problem_.mask_per_query; }
+
   void run(const Prepared& prepared, int queries, Selection& selection) {
-    if (problem_.mask != nullptr && !problem_.mask_per_query) return run_thinned(prepared, queries, selection);
+    if (thinned()) return run_thinned(prepared, queries, selection);
     const uint8_t* rows = problem_.database + begin_ * problem_.bytes;
     if (family_.scan_rows != nullptr && queries <= family_.row_queries) {
       for (int query = 0; query < queries; ++query)
@@ -98,8 +101,8 @@ class PartScan {
     for (int64_t at = 0; at < end_ - begin_; at += tile_codes) scan_tile_at(at, prepared, queries, selection);
   }
 
-  // Scans one tile in sample_step, in an order unlike that of the codes, and says how many codes that were.
-  int64_t run_sample(const Prepared& prepared, int queries, Selection& selection) {
+  // Scans one tile in sample_step, in an order unlike that of the codes: steps of the golden section.
+  void run_sample(const Prepared& prepared, int queries, Selection& selection) {
     const int tile_codes = family_.layout->tile_codes(words_);
     const int64_t tiles = (end_ - begin_) / tile_codes / sample_step;
     int64_t step = std::max<int64_t>(1, tiles * 618 / 1000);
@@ -107,7 +110,6 @@ class PartScan {
     make_tile();
     for (int64_t i = 0, tile = 0; i < tiles; ++i, tile = (tile + step) % tiles)
       scan_tile_at(((tile + 1) * sample_step - 1) * tile_codes, prepared, queries, selection);
-    return tiles * tile_codes;
   }
 
  private:
@@ -160,16 +162,22 @@ class PartScan {
   AlignedBuffer tile_, sizes_;
 };
 
+// What the k-th of these sorted entries leaves to look at. Codes of the k-th key itself stay admitted: one of a smaller
+// index may come from elsewhere.
+uint32_t bound_of(const std::vector<uint64_t>& entries, int64_t k) {
+  if (static_cast<int64_t>(entries.size()) < k) return no_limit;
+  return static_cast<uint32_t>(std::min<uint64_t>((entries[k - 1] >> 32) + 1, no_limit));
+}
+
 // A database sorted by falling distance would have every code inserted. The k-th key of a sample bounds the k-th of all,
 // so that only about k * sample_step codes can be; in random order the sample's insertions are saved later.
 void bound_by_sample(PartScan& scan, const Prepared& prepared, int queries, int64_t k, Selection& sample,
                      Selection& selection) {
-  if (scan.run_sample(prepared, queries, sample) < k) return;
+  scan.run_sample(prepared, queries, sample);
   std::vector<uint64_t> entries;
   for (int query = 0; query < queries; ++query) {
     sample.finish(query, entries);
-    if (static_cast<int64_t>(entries.size()) >= k)
-      selection.bound(query, static_cast<uint32_t>(std::min<uint64_t>((entries[k - 1] >> 32) + 1, no_limit)));
+    selection.bound(query, bound_of(entries, k));
   }
 }
 
@@ -188,10 +196,9 @@ class SharedBounds {
     for (int query = 0; query < queries; ++query)
       selection.bound(query, bounds_[first + query].load(std::memory_order_relaxed));
   }
-  // entries: sorted. Codes of the k-th key itself stay admitted: one of a smaller index may come from another part.
   void publish(int64_t query, const std::vector<uint64_t>& entries) {
-    if (k_ == 0 || static_cast<int64_t>(entries.size()) < k_) return;
-    const uint32_t bound = static_cast<uint32_t>(std::min<uint64_t>((entries[k_ - 1] >> 32) + 1, no_limit));
+    if (k_ == 0) return;
+    const uint32_t bound = bound_of(entries, k_);
     uint32_t known = bounds_[query].load(std::memory_order_relaxed);
     while (bound < known && !bounds_[query].compare_exchange_weak(known, bound, std::memory_order_relaxed)) {
     }
@@ -224,10 +231,9 @@ void search(const Choice& choice, Metric metric, const Problem& problem, const P
     std::unique_ptr<Selection> selection = make_selection();
     const Prepared prepared = prepare(family, metric, problem, first, queries);
     PartScan scan(family, problem, begin, end);
-    const bool thinned = problem.mask != nullptr && !problem.mask_per_query;
     // A part that starts among the first has nothing to be bounded by.
     bounds.apply(first, queries, *selection);
-    if (k >= sampled_from && part < thread_count() && !thinned && end - begin >= 2 * sample_step * k)
+    if (k >= sampled_from && part < thread_count() && !scan.thinned() && end - begin >= 2 * sample_step * k)
       bound_by_sample(scan, prepared, queries, k, *make_selection(), *selection);
     scan.run(prepared, queries, *selection);
     lists[block][part].resize(queries);

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from . import _load
@@ -64,23 +65,28 @@ def count(name: str, value: Any, lowest: int = 0) -> int:
         value = index()
     if value < lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {value}")
-    number: int = value
-    return number
+    whole: int = value
+    return whole
 
 
-def real(name: str, value: Any) -> float:
-    """A finite number as a float."""
+def number(name: str, value: Any) -> float:
+    """A real number as a float, infinities and NaN among them."""
     try:
-        if isinstance(value, bool | str | bytes):
+        if isinstance(value, bool | np.bool_ | str | bytes):
             raise TypeError
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError, RuntimeError):  # also tensors of several elements
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}") from None
     except OverflowError:
         raise ValueError(f"{name} must be within the range of float64") from None
-    if not math.isfinite(number):
+
+
+def real(name: str, value: Any) -> float:
+    """A finite number as a float."""
+    finite = number(name, value)
+    if not math.isfinite(finite):
         raise ValueError(f"{name} must be finite, got {value}")
-    return number
+    return finite
 
 
 def result_count(name: str, value: Any, rows: int) -> int:

@@ -12,7 +12,6 @@ import math
 import operator
 from typing import Any
 
-import numpy as np
 import torch
 
 from .. import _checks
@@ -56,14 +55,7 @@ def _mask(mask: Any, queries: torch.Tensor, database: torch.Tensor) -> torch.Ten
 
 def _threshold(threshold: Any) -> float:
     """A threshold as the float64 that the operator takes."""
-    try:
-        if isinstance(threshold, bool | np.bool_ | str | bytes):
-            raise TypeError
-        value = float(threshold)
-    except (TypeError, ValueError, RuntimeError):  # also tensors of several elements
-        raise TypeError(f"threshold must be a real number, got {type(threshold).__name__}") from None
-    except OverflowError:
-        raise ValueError("threshold must be within the range of float64") from None
+    value = _checks.number("threshold", threshold)
     if value != value:  # torch.compile cannot trace math.isnan of a symbolic float
         raise ValueError("threshold must not be NaN")
     return value

@@ -127,17 +127,16 @@ def _batched(op: Callable[..., Any], outputs: int) -> Callable[..., Any]:
             moved = queries.movedim(in_dims[0], 0)
             out = op(moved.flatten(0, 1), database, *rest)
             split = [part.unflatten(0, moved.shape[:2]) for part in ((out,) if outputs == 1 else out)]
+        elif info.batch_size == 0:  # one result of any values gives the shapes
+            one = op(
+                *(
+                    x if dim is None else x.new_zeros(x.shape[:dim] + x.shape[dim + 1 :])
+                    for x, dim in zip((queries, database, *rest), in_dims, strict=True)
+                )
+            )
+            split = [part.new_empty((0, *part.shape)) for part in ((one,) if outputs == 1 else one)]
         else:
             arguments = (queries, database, *rest)
-            if info.batch_size == 0:  # one result of any values gives the shapes
-                one = op(
-                    *(
-                        x if dim is None else x.new_zeros(x.shape[:dim] + x.shape[dim + 1 :])
-                        for x, dim in zip(arguments, in_dims, strict=True)
-                    )
-                )
-                split = [part.new_empty((0, *part.shape)) for part in ((one,) if outputs == 1 else one)]
-                return (split[0], 0) if outputs == 1 else (tuple(split), (0,) * outputs)
             rows = [
                 op(*(x if dim is None else x.select(dim, i) for x, dim in zip(arguments, in_dims, strict=True)))
                 for i in range(info.batch_size)
