@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Instruction sets by file suffix; which file's kernels run is chosen at run time (csrc/common/isa.h).
-set(WARPHASH_AVX2_FLAGS -mavx2 -mfma -mf16c -mpopcnt)
 # gcc 12 takes the undefined vectors inside its own intrinsics for ours.
-set(WARPHASH_AVX512_FLAGS ${WARPHASH_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vpopcntdq
-                          -Wno-uninitialized -Wno-maybe-uninitialized)
+set(WARPHASH_AVX2_FLAGS -mavx2 -mfma -mf16c -mpopcnt -Wno-uninitialized -Wno-maybe-uninitialized)
+set(WARPHASH_AVX512_FLAGS ${WARPHASH_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vpopcntdq)
 set(WARPHASH_AMX_FLAGS ${WARPHASH_AVX512_FLAGS} -mamx-tile -mamx-int8)
 
 function(warphash_isa_flags)

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bound: memory; SSE2, which every x86-64 has, turns squares of 4 x 4 floats.
+#include "hashgrid/hashgrid_layout.h"
+
+#include <emmintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <new>
+
+#include "common/memory.h"
+
+namespace warphash::hashgrid {
+namespace {
+
+constexpr int64_t tile = 64;  // points that are turned at a time where types change
+
+// out[j * out_stride + i] = in[i * in_stride + j] for i < rows, j < columns.
+template <class Real>
+void transpose(const Real* in, int64_t in_stride, int64_t rows, int64_t columns, Real* out, int64_t out_stride) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+}
+template <>
+void transpose(const float* in, int64_t in_stride, int64_t rows, int64_t columns, float* out, int64_t out_stride) {
+  const int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+  for (int64_t i = 0; i < whole_rows; i += 4) {
+    for (int64_t j = 0; j < whole_columns; j += 4) {
+      const float* from = in + i * in_stride + j;
+      __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + in_stride);
+      __m128 c = _mm_loadu_ps(from + 2 * in_stride), d = _mm_loadu_ps(from + 3 * in_stride);
+      _MM_TRANSPOSE4_PS(a, b, c, d);
+      float* to = out + j * out_stride + i;
+      _mm_storeu_ps(to, a);
+      _mm_storeu_ps(to + out_stride, b);
+      _mm_storeu_ps(to + 2 * out_stride, c);
+      _mm_storeu_ps(to + 3 * out_stride, d);
+    }
+    for (int64_t j = whole_columns; j < columns; ++j)
+      for (int64_t k = i; k < i + 4; ++k) out[j * out_stride + k] = in[k * in_stride + j];
+  }
+  for (int64_t i = whole_rows; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+}
+
+// Turned in strips, so that both sides of a strip stay in the L1 cache.
+constexpr int64_t strip = 64;
+
+void half_to_planes(const Kernels<float>& kernels, TableType type, const uint16_t* rows, int64_t count, int components,
+                    float* planes, int64_t stride) {
+  std::vector<float> wide(static_cast<size_t>(tile * components));
+  for (int64_t first = 0; first < count; first += tile) {
+    const int64_t here = std::min(tile, count - first);
+    kernels.widen(type, rows + first * components, here * components, wide.data());
+    transpose(wide.data(), components, here, components, planes + first, stride);
+  }
+}
+void planes_to_half(const Kernels<float>& kernels, TableType type, const float* planes, int64_t stride, int64_t count,
+                    int components, uint16_t* rows) {
+  std::vector<float> wide(static_cast<size_t>(tile * components));
+  for (int64_t first = 0; first < count; first += tile) {
+    const int64_t here = std::min(tile, count - first);
+    transpose(planes + first, stride, components, here, wide.data(), components);
+    kernels.narrow(type, wide.data(), here * components, rows + first * components);
+  }
+}
+// float64 has no half types.
+void half_to_planes(const Kernels<double>&, TableType, const uint16_t*, int64_t, int, double*, int64_t) {}
+void planes_to_half(const Kernels<double>&, TableType, const double*, int64_t, int64_t, int, uint16_t*) {}
+
+bool is_half(TableType type) { return type == TableType::f16 || type == TableType::bf16; }
+
+// Up to whole vectors.
+template <class Real>
+void clear_padding(int64_t count, int components, Real* planes, int64_t stride) {
+  const int64_t end = (count + most_lanes - 1) / most_lanes * most_lanes;
+  for (int c = 0; c < components; ++c) std::fill(planes + c * stride + count, planes + c * stride + end, Real(0));
+}
+
+}  // namespace
+
+template <class Real>
+Buffer<Real>::Buffer(int64_t count) {
+  constexpr size_t large = size_t{2} << 20;
+  size_t bytes = std::max<size_t>(64, static_cast<size_t>(count) * sizeof(Real));
+  const size_t alignment = bytes >= large ? large : 64;
+  bytes = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  if (alignment == large) prefer_large_pages(memory, bytes);
+  memory_.reset(static_cast<Real*>(memory));
+}
+template <class Real>
+void Buffer<Real>::Free::operator()(Real* memory) const {
+  std::free(memory);
+}
+
+template <class Real>
+void split_points(const Real* x, int64_t count, int dims, Real largest, Real* planes, int64_t stride,
+                  std::vector<int64_t>& unusable) {
+  for (int64_t first = 0; first < count; first += tile) {
+    const int64_t here = std::min(tile, count - first);
+    bool all_usable = true;
+    for (int axis = 0; axis < dims; ++axis) {
+      Real* to = planes + axis * stride + first;
+      const Real* from = x + first * dims + axis;
+      bool usable = true;
+      for (int64_t i = 0; i < here; ++i) {
+        to[i] = from[i * dims];
+        usable &= std::fabs(to[i]) <= largest;
+      }
+      all_usable &= usable;
+    }
+    if (all_usable) continue;
+    for (int64_t i = first; i < first + here; ++i) {
+      bool usable = true;
+      for (int axis = 0; axis < dims; ++axis) usable &= std::fabs(planes[axis * stride + i]) <= largest;
+      if (usable) continue;
+      unusable.push_back(i);
+      for (int axis = 0; axis < dims; ++axis) planes[axis * stride + i] = 0;
+    }
+  }
+  clear_padding(count, dims, planes, stride);
+}
+
+template <class Real>
+void split_rows(const Kernels<Real>& kernels, TableType type, const void* rows, int64_t count, int components,
+                Real* planes, int64_t stride) {
+  if (is_half(type)) {
+    half_to_planes(kernels, type, static_cast<const uint16_t*>(rows), count, components, planes, stride);
+  } else {
+    for (int64_t first = 0; first < count; first += strip)
+      transpose(static_cast<const Real*>(rows) + first * components, components, std::min(strip, count - first),
+                components, planes + first, stride);
+  }
+  clear_padding(count, components, planes, stride);
+}
+
+template <class Real>
+void join_rows(const Kernels<Real>& kernels, TableType type, const Real* planes, int64_t stride, int64_t count,
+               int components, void* rows) {
+  if (is_half(type))
+    return planes_to_half(kernels, type, planes, stride, count, components, static_cast<uint16_t*>(rows));
+  for (int64_t first = 0; first < count; first += strip)
+    transpose(planes + first, stride, components, std::min(strip, count - first),
+              static_cast<Real*>(rows) + first * components, components);
+}
+
+#define INSTANTIATE(Real)                                                                                         \
+  template class Buffer<Real>;                                                                                    \
+  template void split_points(const Real*, int64_t, int, Real, Real*, int64_t, std::vector<int64_t>&);             \
+  template void split_rows(const Kernels<Real>&, TableType, const void*, int64_t, int, Real*, int64_t);           \
+  template void join_rows(const Kernels<Real>&, TableType, const Real*, int64_t, int64_t, int, void*)
+INSTANTIATE(float);
+INSTANTIATE(double);
+#undef INSTANTIATE
+
+}  // namespace warphash::hashgrid

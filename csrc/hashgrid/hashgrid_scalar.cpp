@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stages by one point at a time, for processors without AVX2, and all of float64. Bound: the reads of the table's rows.
+#include "hashgrid/hashgrid_half.h"
+#include "hashgrid/hashgrid_stages.h"
+
+namespace warphash::hashgrid {
+namespace {
+
+template <class R>
+struct One {
+  using Real = R;
+  using Reals = R;
+  using Words = uint32_t;
+  static constexpr int width = 1;
+  static Reals fused(Reals x, Real scale, Real shift) { return std::fma(x, scale, shift); }
+  static bool all_near(Reals x) { return std::fabs(x) < Real(0x1p31); }
+  static Reals truncated(Reals x, Words& cell) {
+    const int32_t whole = static_cast<int32_t>(x);
+    cell = static_cast<uint32_t>(whole);
+    return static_cast<Reals>(whole);
+  }
+  static void step_down_if_above(Reals x, Reals& low, Words& cell) {
+    if (x < low) low -= 1, cell -= 1;
+  }
+  static Words less_if_reached(Words row, uint32_t rows) { return row >= rows ? row - rows : row; }
+  static bool any_reaches(Words row, uint32_t rows) { return row >= rows; }
+};
+
+// Rows of `stored` values, each of `width` of its features or, with width 1, one feature of any number.
+template <class Real, class Stored, int width, Real (*value)(Stored)>
+struct Rows {
+  static constexpr int features = width;
+  const Stored* base;
+  int64_t stride;
+  Rows(const void* rows, int all, int first) : base(static_cast<const Stored*>(rows) + first), stride(all) {}
+  void read(const uint32_t* row, Real (&out)[width]) const {
+    const Stored* from = base + *row * stride;
+    for (int f = 0; f < width; ++f) out[f] = value(from[f]);
+  }
+};
+
+template <class Real>
+Real same(Real value) {
+  return value;
+}
+
+template <class Real, class Stored, Real (*value)(Stored)>
+constexpr void set_type(Kernels<Real>& kernels, TableType type) {
+  using L = One<Real>;
+  set_rows<L, Rows<Real, Stored, 1, value>>(kernels, type, 0);
+  set_rows<L, Rows<Real, Stored, 1, value>>(kernels, type, 1);
+  set_rows<L, Rows<Real, Stored, 2, value>>(kernels, type, 2);
+  set_rows<L, Rows<Real, Stored, 4, value>>(kernels, type, 3);
+  set_rows<L, Rows<Real, Stored, 8, value>>(kernels, type, 4);
+}
+
+void widen(TableType type, const uint16_t* from, int64_t count, float* to) {
+  if (type == TableType::bf16)
+    for (int64_t i = 0; i < count; ++i) to[i] = float_of_bfloat16(from[i]);
+  else
+    for (int64_t i = 0; i < count; ++i) to[i] = float_of_float16(from[i]);
+}
+void narrow(TableType type, const float* from, int64_t count, uint16_t* to) {
+  if (type == TableType::bf16)
+    for (int64_t i = 0; i < count; ++i) to[i] = bfloat16_of_float(from[i]);
+  else
+    for (int64_t i = 0; i < count; ++i) to[i] = float16_of_float(from[i]);
+}
+
+constexpr Kernels<float> float_kernels() {
+  Kernels<float> kernels{};
+  kernels.isa = Isa::scalar;
+  set_all_dims<One<float>>(kernels);
+  set_type<float, float, same<float>>(kernels, TableType::f32);
+  set_type<float, uint16_t, float_of_float16>(kernels, TableType::f16);
+  set_type<float, uint16_t, float_of_bfloat16>(kernels, TableType::bf16);
+  kernels.widen = widen;
+  kernels.narrow = narrow;
+  return kernels;
+}
+
+constexpr Kernels<double> double_kernels() {
+  Kernels<double> kernels{};
+  kernels.isa = Isa::scalar;
+  set_all_dims<One<double>>(kernels);
+  set_type<double, double, same<double>>(kernels, TableType::f64);
+  return kernels;
+}
+
+}  // namespace
+
+const Kernels<float>& kernels_scalar() {
+  static constexpr Kernels<float> kernels = float_kernels();
+  return kernels;
+}
+const Kernels<double>& kernels_float64() {
+  static constexpr Kernels<double> kernels = double_kernels();
+  return kernels;
+}
+
+const Kernels<float>& kernels_for(Isa isa) {
+  return isa >= Isa::avx512 ? kernels_avx512() : isa == Isa::avx2 ? kernels_avx2() : kernels_scalar();
+}
+
+}  // namespace warphash::hashgrid

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table's pass: gradients of the table, by owners of its rows.
+#pragma once
+
+#include "hashgrid/hashgrid_passes.h"
+
+namespace warphash::hashgrid {
+
+constexpr int bytes_of(TableType type) {
+  return type == TableType::f64 ? 8 : type == TableType::f32 ? 4 : 2;
+}
+
+// to_table [rows, features], written whole: the sum over points of weight times gradient, or where input.v is not null, of
+// the weight's derivative along v times gradient.
+template <class Real>
+void table_pass(const Kernels<Real>& kernels, const Input<Real>& input, Real* to_table);
+
+}  // namespace warphash::hashgrid

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The public functions of the hash encoding: checks of arguments, then one operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _checks
+from ..interop import as_tensor, like
+from .registration import HashgridEncode, compute_dtype
+from .spec import GridSpec
+
+TABLE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def checked_spec(spec: Any) -> GridSpec:
+    """``spec``, if it is one."""
+    if not isinstance(spec, GridSpec):
+        raise TypeError(f"spec must be a GridSpec, got {type(spec).__name__}")
+    return spec
+
+
+def checked_table(table: Any, spec: GridSpec) -> Tensor:
+    """A table ``[rows, features]`` of the spec from any kind of array."""
+    rows = _checks.dense("table", as_tensor(table, "table"))
+    if rows.dtype not in TABLE_DTYPES:
+        raise TypeError(f"table must be float32, float64, float16 or bfloat16, got {rows.dtype}")
+    if rows.dim() != 2 or rows.shape[0] != spec.rows or rows.shape[1] != spec.features:
+        wanted = (spec.rows, spec.features)
+        raise ValueError(f"table must be [rows, features], {wanted} for this spec, got {tuple(rows.shape)}")
+    _checks.device_served("table", rows)
+    return rows
+
+
+def _points(x: Any, table: Tensor, spec: GridSpec) -> Tensor:
+    points = _checks.dense("x", as_tensor(x, "x"))
+    wide = compute_dtype(table.dtype)
+    if points.dtype != wide:
+        raise TypeError(f"x must be {wide} for a table of {table.dtype}, got {points.dtype}")
+    if points.dim() == 0 or points.shape[-1] != spec.dims:
+        raise ValueError(f"x must be [..., dims] with {spec.dims} dims as spec has, got shape {tuple(points.shape)}")
+    _checks.same_device("x", points, "table", table)
+    return points
+
+
+def _weights(level_weights: Any, table: Tensor, spec: GridSpec) -> Tensor | None:
+    if level_weights is None:
+        return None
+    wide = compute_dtype(table.dtype)
+    if isinstance(level_weights, list | tuple):
+        numbers = [_checks.number(f"level_weights[{i}]", weight) for i, weight in enumerate(level_weights)]
+        weights = torch.tensor(numbers, dtype=wide, device=table.device)
+    else:
+        weights = _checks.dense("level_weights", as_tensor(level_weights, "level_weights"))
+        if not weights.dtype.is_floating_point:
+            raise TypeError(f"level_weights must be floating point, got {weights.dtype}")
+        _checks.same_device("table", table, "level_weights", weights)
+    if tuple(weights.shape) != (spec.levels,):
+        raise ValueError(f"level_weights must be [levels], ({spec.levels},) here, got shape {tuple(weights.shape)}")
+    return weights.to(wide)
+
+
+def encode(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = None) -> Any:
+    """Multiresolution hash encoding of points.
+
+    On each level the point's cell is found, the rows of its 2^dims corners are looked up in the table and interpolated:
+    ``y[l] = level_weights[l] * sum over corners of weight * table[row]``.
+
+    Args:
+        x: ``[..., dims]``, meant to lie in [0, 1]; float64 for a float64 table, else float32. Outside of [0, 1] rows wrap
+            as the formula says. A row with a coordinate that is NaN, infinite, or so large that a position overflows
+            gives NaN on every level that is not skipped, and adds nothing to the gradients of table and weights.
+        table: ``[spec.rows, spec.features]``, float32, float64, float16 or bfloat16. Half types are summed in float32, and
+            their gradients too before they are rounded.
+        spec: the geometry.
+        level_weights: ``[levels]``, tensor or sequence, for coarse-to-fine training. A level of weight 0 is skipped: it
+            costs nothing, gives exact zeros and takes no part in any gradient but that of its own weight.
+
+    Returns:
+        ``[..., levels * features]`` in the table's dtype, level after level. Differentiable twice in x, table and
+        level_weights; "nearest" has derivative 0 in x. At the faces of cells, where the linear interpolation has a kink,
+        the derivative is that of the upper cell.
+
+    Raises:
+        TypeError: a dtype or a kind does not fit.
+        ValueError: a shape or a device does not fit.
+
+    Complexity: O(N levels (2^dims features + dims)); workspace on the CPU one staged block of points a thread (at most 32
+    MiB each), and for the table's gradient the transposed gradient of one block; nothing of N x levels x dims.
+
+    Source: Müller et al., Instant Neural Graphics Primitives, 2022; second derivatives as in NeuS2 (Wang et al., 2023).
+    """
+    grid = checked_spec(spec)
+    rows = checked_table(table, grid)
+    points = _points(x, rows, grid)
+    weights = _weights(level_weights, rows, grid)
+    flat = points.reshape(-1, grid.dims)
+    encoded = HashgridEncode.apply(flat, rows, weights, grid.text)  # type: ignore[no-untyped-call]
+    return like(x, encoded.reshape(*points.shape[:-1], grid.output_features))
