@@ -110,6 +110,34 @@ __device__ __forceinline__ void store_release(unsigned* address, unsigned value)
 #endif
 }
 
+// ---- Additions of neighbouring floats to global memory (one instruction from sm_90 on) ------------------------------
+
+// Each float is added atomically by itself, the group is not. The address is a multiple of the group's size.
+__device__ __forceinline__ void atomic_add_2(float* global, float a, float b) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::atomic_add_group(global, {a, b});
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" ::"l"(global), "f"(a), "f"(b) : "memory");
+#else
+  atomicAdd(global, a);
+  atomicAdd(global + 1, b);
+#endif
+}
+
+__device__ __forceinline__ void atomic_add_4(float* global, float a, float b, float c, float d) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::atomic_add_group(global, {a, b, c, d});
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(global), "f"(a), "f"(b), "f"(c), "f"(d)
+               : "memory");
+#else
+  atomicAdd(global, a);
+  atomicAdd(global + 1, b);
+  atomicAdd(global + 2, c);
+  atomicAdd(global + 3, d);
+#endif
+}
+
 // ---- Tensor cores: d[16 x 8] += a[16 x 32 bytes] * b[32 bytes x 8], called by a whole warp --------------------------
 //
 // With group = lane / 4 and member = lane % 4, registers hold four bytes (32 bits) of a row of a or a column of b:

@@ -173,6 +173,15 @@ def floats(kernels: EmulatedKernels) -> None:
     np.testing.assert_array_equal(got, np.stack(expected, axis=1))
 
 
+def group_adds(kernels: EmulatedKernels) -> None:
+    x = _integers(0, 0, 100, 32, np.float32)
+    sums = np.zeros(11, np.float32)
+    sums = sums[-sums.ctypes.data % 16 // 4 :][:8]
+    kernels.group_adds(x, sums)
+    even, odd = x[::2].sum(), x[1::2].sum()
+    np.testing.assert_array_equal(sums, [even, 2 * even, odd, 2 * odd, *(x.sum() * factor for factor in (1, 2, 3, 4))])
+
+
 CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
     check.__name__: check
     for check in (
@@ -187,5 +196,6 @@ CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
         integers,
         atomics,
         floats,
+        group_adds,
     )
 }

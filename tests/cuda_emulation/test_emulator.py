@@ -55,6 +55,12 @@ def test_launch_limits() -> None:
         kernels.hamming_topk(*(np.zeros((1, 1), np.uint64) for _ in range(3)), 1, 1, 1, 65)
 
 
+def test_groups_of_floats_are_aligned() -> None:
+    room = np.zeros(6, np.float32)
+    with pytest.raises(EmulationError, match="red, block .*multiple of the group's size"):
+        load(SOURCES).unaligned_adds(room[room.ctypes.data % 8 // 4 :])
+
+
 def test_arguments_are_checked() -> None:
     kernels = load(SOURCES)
     x, sums = np.zeros(8, np.float32), np.zeros(1, np.float32)

@@ -186,9 +186,21 @@ class HashgridBackward(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        gradient: Tensor,
+        x: Tensor,
+        table: Tensor,
+        level_weights: Tensor | None,
+        grid: str,
+        of_x: bool,
+        of_table: bool,
+        of_weights: bool,
+        deterministic: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Derivatives to x, table and level weights."""
-        out: tuple[Tensor, Tensor, Tensor] = _ops.hashgrid_backward(*arguments)
+        out: tuple[Tensor, Tensor, Tensor] = _ops.hashgrid_backward(
+            gradient, x, table, level_weights, grid, of_x, of_table, of_weights, deterministic
+        )
         return out
 
     setup_context = staticmethod(_keep)
@@ -201,9 +213,23 @@ class HashgridDoubleBackward(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        v: Tensor,
+        gradient: Tensor,
+        x: Tensor,
+        table: Tensor,
+        level_weights: Tensor | None,
+        grid: str,
+        of_gradient: bool,
+        of_x: bool,
+        of_table: bool,
+        of_weights: bool,
+        deterministic: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Derivatives of ``<v, dL/dx>`` to gradient, x, table and level weights."""
-        out: tuple[Tensor, Tensor, Tensor, Tensor] = _ops.hashgrid_double_backward(*arguments)
+        out: tuple[Tensor, Tensor, Tensor, Tensor] = _ops.hashgrid_double_backward(
+            v, gradient, x, table, level_weights, grid, of_gradient, of_x, of_table, of_weights, deterministic
+        )
         return out
 
     @staticmethod

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Host models of the PTX behind csrc/common/portable.h.
 #pragma once
+#include <initializer_list>
+
 #include "arithmetic.h"
 #include "memory.h"
 
@@ -51,6 +53,17 @@ inline void store_release(unsigned* address, unsigned value) {
   note_access(address, sizeof *address, true, true);
   Busy guard;
   *address = value;
+}
+
+// ---- red.v2.f32, red.v4.f32 -----------------------------------------------------------------------------------------
+
+inline void atomic_add_group(float* address, std::initializer_list<float> values) {
+  {
+    Busy guard;
+    if (reinterpret_cast<uintptr_t>(address) % (values.size() * sizeof(float)))
+      fail_here("red", "adds to an address that is a multiple of the group's size");
+  }
+  for (float value : values) atomicAdd(address++, value);
 }
 
 // ---- mma.sync -------------------------------------------------------------------------------------------------------

@@ -59,6 +59,16 @@ __global__ void floats_kernel(const float* __restrict__ x, const float* __restri
   out[5] = __uint_as_float(__float_as_uint(a) ^ 0x80000000u);
 }
 
+// x [32] -> sums [8]: of even lanes times 1 and 2, of odd lanes times 1 and 2, of all lanes times 1 to 4
+__global__ void group_adds_kernel(const float* __restrict__ x, float* sums) {
+  int lane = threadIdx.x;
+  float v = x[lane];
+  atomic_add_2(sums + 2 * (lane % 2), v, 2 * v);
+  atomic_add_4(sums + 4, v, 2 * v, 3 * v, 4 * v);
+}
+
+__global__ void unaligned_adds_kernel(float* sums) { atomic_add_2(sums + 1, 1, 1); }
+
 }  // namespace
 
 cudaError_t integers(const unsigned* x, const unsigned* y, unsigned* integers, cudaStream_t stream) {
@@ -71,6 +81,14 @@ cudaError_t atomics(const unsigned* x, unsigned* narrow, unsigned long long* wid
 
 cudaError_t floats(const float* x, const float* y, float* floats, cudaStream_t stream) {
   return launch(floats_kernel, 1, 32, 0, stream, x, y, floats);
+}
+
+cudaError_t group_adds(const float* x, float* sums, cudaStream_t stream) {
+  return launch(group_adds_kernel, 1, 32, 0, stream, x, sums);
+}
+
+cudaError_t unaligned_adds(float* sums, cudaStream_t stream) {
+  return launch(unaligned_adds_kernel, 1, 1, 0, stream, sums);
 }
 
 }  // namespace warphash::demo

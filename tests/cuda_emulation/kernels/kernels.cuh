@@ -44,6 +44,9 @@ cudaError_t spgemm(const int* a_rows, const int* a_columns, const float* a_value
 cudaError_t integers(const unsigned* x, const unsigned* y, unsigned* integers, cudaStream_t stream);
 cudaError_t atomics(const unsigned* x, unsigned* narrow, unsigned long long* wide, cudaStream_t stream);
 cudaError_t floats(const float* x, const float* y, float* floats, cudaStream_t stream);
+cudaError_t group_adds(const float* x, float* sums, cudaStream_t stream);
+// Not allowed: a group of two that begins at an odd float.
+cudaError_t unaligned_adds(float* sums, cudaStream_t stream);
 
 // Each block waits for the last one: ends only if all blocks are resident. flags [blocks], zeros.
 cudaError_t wait_for_last_block(unsigned* flags, int blocks, cudaStream_t stream);

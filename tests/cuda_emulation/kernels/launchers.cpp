@@ -15,6 +15,8 @@ EMULATED_LAUNCHER(spgemm, warphash::demo::spgemm);
 EMULATED_LAUNCHER(integers, warphash::demo::integers);
 EMULATED_LAUNCHER(atomics, warphash::demo::atomics);
 EMULATED_LAUNCHER(floats, warphash::demo::floats);
+EMULATED_LAUNCHER(group_adds, warphash::demo::group_adds);
+EMULATED_LAUNCHER(unaligned_adds, warphash::demo::unaligned_adds);
 EMULATED_LAUNCHER(wait_for_last_block, warphash::demo::wait_for_last_block);
 EMULATED_LAUNCHER(touch, warphash::demo::touch);
 EMULATED_LAUNCHER(sync_many, warphash::demo::sync_many);
