@@ -80,6 +80,14 @@ void clear_padding(int64_t count, int components, Real* planes, int64_t stride) 
 
 }  // namespace
 
+void read_ahead(const void* memory, int64_t bytes) {
+  const char* from = static_cast<const char*>(memory);
+  for (int64_t at = 0; at < bytes; at += 64) {
+    char one = from[at];
+    asm volatile("" ::"r"(one));  // a prefetch would be dropped where the memory's queue is full
+  }
+}
+
 template <class Real>
 Buffer<Real>::Buffer(int64_t count) {
   constexpr size_t large = size_t{2} << 20;

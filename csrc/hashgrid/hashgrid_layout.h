@@ -25,6 +25,9 @@ class Buffer {
   std::unique_ptr<Real, Free> memory_;
 };
 
+// Reads memory in order, which fills the caches several times faster than reads of single rows as they come.
+void read_ahead(const void* memory, int64_t bytes);
+
 // Between two components: whole vectors, and not a power of two, lest all components fall on one set of the L1 cache.
 constexpr int64_t stride_of(int64_t points) { return (points + most_lanes - 1) / most_lanes * most_lanes + most_lanes; }
 

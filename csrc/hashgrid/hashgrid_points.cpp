@@ -20,7 +20,7 @@ namespace {
 
 // Sums over points are made in parts of this size, whatever the chunks are, so that they round alike.
 constexpr int64_t quantum = 4096;
-constexpr int64_t staged_bytes = int64_t{16} << 20;  // of a thread
+constexpr int64_t least_staged = int64_t{1} << 20, most_staged = int64_t{16} << 20;  // bytes of a thread
 
 enum class Task { encode, first, second };
 
@@ -112,6 +112,8 @@ class Chunk {
     const Real weight = input_.weights == nullptr ? Real(1) : input_.weights[number];
     const Real* gradient = gradient_.data() + (task_ == Task::encode ? 0 : number * features * stride_);
     const bool contracted = to_x_.data() != nullptr, curved = grid_.interpolation != Interpolation::nearest;
+    if (count * corners >= 2 * lines_of(level, features, input_.type))
+      read_ahead(rows, 64 * lines_of(level, features, input_.type));
     for (int64_t at = 0; at < count; at += points) {
       const int here = static_cast<int>(std::min<int64_t>(points, count - at));
       kernels_.place[dims](level, grid_.interpolation, x_.data() + at, stride_, here, task_ != Task::encode, piece_);
@@ -175,14 +177,21 @@ class Chunk {
   alignas(64) Real value_[most_axis_entries];
 };
 
+// Points of a chunk: few, so that what is staged stays in a cache, but enough to read each line of the largest level often.
+template <class Real>
+int64_t chunk_points(const Input<Real>& input, int64_t equal_share) {
+  int64_t lines = 0;
+  for (const Level& level : input.grid->levels) lines = std::max(lines, lines_of(level, input.features, input.type));
+  const int64_t point_bytes = int64_t{input.features} * input.grid->level_count() * static_cast<int64_t>(sizeof(Real));
+  const int64_t wanted = std::clamp(2 * lines, least_staged / point_bytes, most_staged / point_bytes);
+  return std::max<int64_t>(1, (std::min(wanted, equal_share) + quantum - 1) / quantum) * quantum;
+}
+
 template <class Real>
 void points_pass(const Kernels<Real>& kernels, const Input<Real>& input, Task task, const Output<Real>& output) {
   if (input.points == 0) return;
-  const int64_t components = int64_t{input.features} * input.grid->level_count();
   const int64_t threads = thread_count();
-  const int64_t fitting = staged_bytes / (components * static_cast<int64_t>(sizeof(Real)));
-  const int64_t equal = (input.points + threads - 1) / threads;
-  const int64_t chunk = std::max<int64_t>(quantum, (std::min(fitting, equal) + quantum - 1) / quantum * quantum);
+  const int64_t chunk = chunk_points(input, (input.points + threads - 1) / threads);
   const int64_t chunks = (input.points + chunk - 1) / chunk;
   std::atomic<int64_t> next{0};
   parallel_tasks(std::min(threads, chunks), [&](int64_t) {

@@ -10,6 +10,11 @@ constexpr int bytes_of(TableType type) {
   return type == TableType::f64 ? 8 : type == TableType::f32 ? 4 : 2;
 }
 
+// Cache lines of a level's rows.
+inline int64_t lines_of(const Level& level, int features, TableType type) {
+  return int64_t{level.rows} * features * bytes_of(type) / 64;
+}
+
 // to_table [rows, features], written whole: the sum over points of weight times gradient, or where input.v is not null, of
 // the weight's derivative along v times gradient.
 template <class Real>
