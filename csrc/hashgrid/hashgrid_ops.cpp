@@ -97,6 +97,28 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> double_backward_cpu(const Tensor& v, 
   return {to_gradient, to_x, to_table, to_weights};
 }
 
+Tensor variation_cpu(const Tensor& x, const Tensor& table, std::string grid) {
+  const Operands operands(x, table, std::nullopt, grid);
+  Tensor by_level = empty_on_cpu({operands.grid.level_count()}, operands.wide);
+  in_wide_type(operands, [&](auto zero) {
+    using Real = decltype(zero);
+    variation(kernels_of(zero), input_of<Real>(operands), by_level.mutable_data_ptr<Real>());
+  });
+  return by_level;
+}
+
+Tensor variation_backward_cpu(const Tensor& gradient, const Tensor& x, const Tensor& table, std::string grid,
+                              bool /*deterministic: always*/) {
+  const Operands operands(x, table, gradient, grid);
+  Tensor to_table = empty_on_cpu({operands.grid.rows, operands.features}, operands.wide);
+  in_wide_type(operands, [&](auto zero) {
+    using Real = decltype(zero);
+    const Input<Real> input = input_of<Real>(operands);
+    variation_gradient(kernels_of(zero), input, input.weights, to_table.mutable_data_ptr<Real>());
+  });
+  return to_table;
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(warphash, m) {
@@ -108,12 +130,16 @@ STABLE_TORCH_LIBRARY_FRAGMENT(warphash, m) {
       "hashgrid_double_backward(Tensor v, Tensor gradient, Tensor x, Tensor table, Tensor? level_weights, str grid, "
       "bool of_gradient, bool of_x, bool of_table, bool of_weights, bool deterministic) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
+  m.def("hashgrid_variation(Tensor x, Tensor table, str grid) -> Tensor");
+  m.def("hashgrid_variation_backward(Tensor gradient, Tensor x, Tensor table, str grid, bool deterministic) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(warphash, CPU, m) {
   m.impl("hashgrid_encode", TORCH_BOX(&encode_cpu));
   m.impl("hashgrid_backward", TORCH_BOX(&backward_cpu));
   m.impl("hashgrid_double_backward", TORCH_BOX(&double_backward_cpu));
+  m.impl("hashgrid_variation", TORCH_BOX(&variation_cpu));
+  m.impl("hashgrid_variation_backward", TORCH_BOX(&variation_backward_cpu));
 }
 
 }  // namespace warphash::hashgrid

@@ -40,4 +40,12 @@ template <class Real>
 void differentiate_twice(const Kernels<Real>& kernels, const Input<Real>& input, void* to_gradient, Real* to_x,
                          Real* to_table, Real* to_weights);
 
+// by_level [levels]: sum over usable points, axes and features of (row of the vertex above - row of the lower vertex)^2.
+template <class Real>
+void variation(const Kernels<Real>& kernels, const Input<Real>& input, Real* by_level);
+
+// to_table [rows, features]: derivative of the sum of by_level times variation.
+template <class Real>
+void variation_gradient(const Kernels<Real>& kernels, const Input<Real>& input, const Real* by_level, Real* to_table);
+
 }  // namespace warphash::hashgrid

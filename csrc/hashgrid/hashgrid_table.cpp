@@ -7,12 +7,12 @@
 #include "hashgrid/hashgrid_table.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "common/parallel.h"
 #include "hashgrid/hashgrid_layout.h"
+#include "hashgrid/hashgrid_scatter.h"
 
 namespace warphash::hashgrid {
 namespace {
@@ -29,64 +29,6 @@ struct Block {
   const Real* v;
   const Real* gradient;
 };
-
-// Part of a level's rows.
-struct Range {
-  int level;
-  uint32_t first, count;
-};
-
-template <class Real, int features>
-struct Row {
-  typedef Real Vector __attribute__((vector_size(sizeof(Real) * features), aligned(sizeof(Real))));
-  Vector value;
-};
-template <class Real>
-struct Row<Real, 1> {
-  Real value;
-};
-
-// Adds weight * gradient to the rows of a piece that lie in the range. values [points][features].
-template <class Real, int features, bool whole>
-void add_rows(const Piece<Real>& piece, const Real* weights, int corners, int points, int count, const Real* values,
-              const Range& range, Real* to) {
-  using Vector = decltype(Row<Real, features>::value);
-  for (int i = 0; i < count; ++i) {
-    Vector value;
-    std::memcpy(&value, values + i * features, sizeof value);
-    for (int k = 0; k < corners; ++k) {
-      const uint32_t row = piece.rows[k * points + i];
-      if (!whole && row - range.first >= range.count) continue;
-      Real* at = to + static_cast<int64_t>(row) * features;
-      Vector sum;
-      std::memcpy(&sum, at, sizeof sum);
-      sum = sum + value * weights[k * points + i];
-      std::memcpy(at, &sum, sizeof sum);
-    }
-  }
-}
-
-template <class Real>
-void add_rows_of_any(const Piece<Real>& piece, const Real* weights, int corners, int points, int count,
-                     const Real* values, int features, const Range& range, Real* to) {
-  for (int i = 0; i < count; ++i) {
-    for (int k = 0; k < corners; ++k) {
-      const uint32_t row = piece.rows[k * points + i];
-      if (row - range.first >= range.count) continue;
-      Real* at = to + static_cast<int64_t>(row) * features;
-      for (int f = 0; f < features; ++f) at[f] += values[i * features + f] * weights[k * points + i];
-    }
-  }
-}
-
-template <class Real, int features>
-void add_rows(const Piece<Real>& piece, const Real* weights, int corners, int points, int count, const Real* values,
-              const Range& range, bool whole, Real* to) {
-  if (whole)
-    add_rows<Real, features, true>(piece, weights, corners, points, count, values, range, to);
-  else
-    add_rows<Real, features, false>(piece, weights, corners, points, count, values, range, to);
-}
 
 template <class Real>
 void add_range(const Kernels<Real>& kernels, const Input<Real>& input, const Block<Real>& block, const Range& range,
@@ -112,31 +54,8 @@ void add_range(const Kernels<Real>& kernels, const Input<Real>& input, const Blo
     const Real scale = input.weights == nullptr ? Real(1) : input.weights[range.level];
     for (int f = 0; f < features; ++f)
       for (int i = 0; i < here; ++i) values[static_cast<size_t>(i) * features + f] = gradient[f * block.stride + at + i] * scale;
-    const Real* from = values.data();
-    switch (features) {
-      case 1: add_rows<Real, 1>(piece, weights, corners, points, here, from, range, whole, to); break;
-      case 2: add_rows<Real, 2>(piece, weights, corners, points, here, from, range, whole, to); break;
-      case 4: add_rows<Real, 4>(piece, weights, corners, points, here, from, range, whole, to); break;
-      case 8: add_rows<Real, 8>(piece, weights, corners, points, here, from, range, whole, to); break;
-      default: add_rows_of_any(piece, weights, corners, points, here, from, features, range, to);
-    }
+    add_rows(piece, weights, corners, points, here, values.data(), features, range, whole, to);
   }
-}
-
-// All ranges, the longest work (fine levels) first; so many that every thread has one.
-std::vector<Range> ranges_of(const Grid& grid) {
-  int parts = 1;
-  while (parts * grid.level_count() < thread_count()) parts *= 2;
-  std::vector<Range> ranges;
-  for (int level = grid.level_count() - 1; level >= 0; --level) {
-    const uint64_t rows = grid.levels[level].rows;
-    for (int part = 0; part < parts; ++part) {
-      const uint32_t first = static_cast<uint32_t>(rows * part / parts);
-      const uint32_t end = static_cast<uint32_t>(rows * (part + 1) / parts);
-      if (end > first) ranges.push_back({level, first, end - first});
-    }
-  }
-  return ranges;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ from torch import Tensor
 from .. import _checks
 from ..interop import as_tensor, like
 from .registration import HashgridEncode, compute_dtype
+from .registration_variation import Variation
 from .spec import GridSpec
 
 TABLE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -100,3 +101,63 @@ def encode(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = None) -> 
     flat = points.reshape(-1, grid.dims)
     encoded = HashgridEncode.apply(flat, rows, weights, grid.text)  # type: ignore[no-untyped-call]
     return like(x, encoded.reshape(*points.shape[:-1], grid.output_features))
+
+
+def total_variation(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = None) -> Any:
+    """Total variation of the table around points: a regulariser that makes neighbouring vertices agree.
+
+    For each point, level and axis the row of the cell's lower vertex is compared with that of its neighbour above:
+    ``sum over levels of level_weights[l] * mean over points of sum over axes and features of (E[c + e] - E[c])^2``.
+    Sampling points instead of running over all vertices is what makes it possible for hashed levels.
+
+    Args:
+        x: ``[..., dims]``, where to look, such as the points of the batch or uniform samples; dtype as for :func:`encode`.
+            Points that :func:`encode` answers with NaN count as zero.
+        table: ``[spec.rows, spec.features]``.
+        spec: the geometry; its interpolation plays no part.
+        level_weights: ``[levels]``, tensor or sequence; None: all 1.
+
+    Returns:
+        A scalar, float64 for a float64 table, else float32. Differentiable twice in table and level_weights; constant in x
+        within cells.
+
+    Raises:
+        TypeError, ValueError: as :func:`encode`.
+
+    Complexity: O(N levels dims features); no workspace beyond pieces of points.
+
+    Source: total-variation loss on hash grids as in torch-ngp and nerf2mesh (Tang et al., 2023).
+    """
+    grid = checked_spec(spec)
+    rows = checked_table(table, grid)
+    points = _points(x, rows, grid)
+    weights = _weights(level_weights, rows, grid)
+    flat = points.reshape(-1, grid.dims)
+    by_level = Variation.apply(flat, rows, grid.text)  # type: ignore[no-untyped-call]
+    mean = by_level / max(flat.shape[0], 1)
+    return like(x, mean.sum() if weights is None else (mean * weights).sum())
+
+
+def level_view(table: Tensor, spec: GridSpec, level: int) -> Tensor:
+    """The rows of one level: a view of the table, for regularisers, learning rates or inspection of single levels.
+
+    Args:
+        table: ``[spec.rows, ...]``, the table, its gradient, or anything with a row for each of its rows.
+        spec: the geometry.
+        level: 0 to ``levels - 1``.
+
+    Returns:
+        ``[spec.level_rows[level], ...]``, sharing the table's memory.
+
+    Raises:
+        TypeError, ValueError, IndexError: not a tensor; of the wrong rows; no such level.
+    """
+    grid = checked_spec(spec)
+    if not isinstance(table, Tensor):
+        raise TypeError(f"table must be a torch tensor, of which a view is taken, got {type(table).__name__}")
+    if table.dim() < 1 or table.shape[0] != grid.rows:
+        raise ValueError(f"table must have {grid.rows} rows for this spec, got shape {tuple(table.shape)}")
+    number = _checks.count("level", level)
+    if number >= grid.levels:
+        raise IndexError(f"level must be below {grid.levels}, got {number}")
+    return table[grid.offsets[number] : grid.offsets[number + 1]]

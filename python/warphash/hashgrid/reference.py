@@ -85,3 +85,24 @@ def encode(
         out.append(total if skipped else torch.where(usable, total, torch.nan))
     encoded = torch.cat(out, 1).to(table.dtype)
     return encoded.reshape(*x.shape[:-1], spec.output_features)
+
+
+def total_variation(
+    x: Tensor, table: Tensor, spec: GridSpec, *, level_weights: Tensor | Sequence[float] | None = None
+) -> Tensor:
+    """As :func:`warphash.hashgrid.total_variation`."""
+    wide = torch.float64 if table.dtype == torch.float64 else torch.float32
+    points = x.reshape(-1, spec.dims).to(wide)
+    weights = torch.ones(spec.levels) if level_weights is None else torch.as_tensor(level_weights)
+    usable = (points.detach().abs() <= largest_coordinate(spec, wide)).all(1)
+    points = points[usable]
+    total = torch.zeros((), dtype=wide, device=x.device)
+    for level in range(spec.levels):
+        vertex = torch.fmod(positions(points, spec, level)[0], 2.0**32).to(torch.int64)
+        low = table[spec.offsets[level] + vertex_rows(vertex, spec, level)].to(wide)
+        for axis in range(spec.dims):
+            step = torch.zeros(spec.dims, dtype=torch.int64, device=x.device)
+            step[axis] = 1
+            high = table[spec.offsets[level] + vertex_rows(vertex + step, spec, level)].to(wide)
+            total = total + weights[level].to(total) * (high - low).square().sum()
+    return total / max(len(usable), 1)

@@ -23,7 +23,8 @@ def compute_dtype(table: torch.dtype) -> torch.dtype:
 
 
 # ---- Shapes ---------------------------------------------------------------------------------------------------------
-def _levels(grid: str) -> int:
+def level_count(grid: str) -> int:
+    """Levels of a grid's text."""
     return grid.count(";")
 
 
@@ -33,7 +34,7 @@ def _if(wanted: bool, like: Tensor, shape: tuple[int, ...], dtype: torch.dtype) 
 
 @register_fake("warphash::hashgrid_encode")
 def _(x: Tensor, table: Tensor, level_weights: Tensor | None, grid: str) -> Tensor:
-    return table.new_empty((x.shape[0], _levels(grid) * table.shape[1]))
+    return table.new_empty((x.shape[0], level_count(grid) * table.shape[1]))
 
 
 @register_fake("warphash::hashgrid_backward")
@@ -52,7 +53,7 @@ def _(
     return (
         _if(of_x, x, (x.shape[0], x.shape[1]), wide),
         _if(of_table, table, (table.shape[0], table.shape[1]), wide),
-        _if(of_weights, x, (_levels(grid),), wide),
+        _if(of_weights, x, (level_count(grid),), wide),
     )
 
 
@@ -75,7 +76,7 @@ def _(
         _if(of_gradient, gradient, (gradient.shape[0], gradient.shape[1]), gradient.dtype),
         _if(of_x, x, (x.shape[0], x.shape[1]), wide),
         _if(of_table, table, (table.shape[0], table.shape[1]), wide),
-        _if(of_weights, x, (_levels(grid),), wide),
+        _if(of_weights, x, (level_count(grid),), wide),
     )
 
 
@@ -244,7 +245,8 @@ def _one(x: Any, dim: int | None, index: int) -> Any:
     return x if dim is None else x.select(dim, index)
 
 
-def _looped(op: Any, outputs: int, info: Any, in_dims: tuple[int | None, ...], arguments: tuple[Any, ...]) -> Any:
+def looped(op: Any, outputs: int, info: Any, in_dims: tuple[int | None, ...], arguments: tuple[Any, ...]) -> Any:
+    """The rule of an operator that knows no batches: one call an item."""
     size = max(info.batch_size, 1)
     if info.batch_size == 0:  # one result of any values gives the shapes
         arguments = tuple(
@@ -261,7 +263,7 @@ def _looped(op: Any, outputs: int, info: Any, in_dims: tuple[int | None, ...], a
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
     x, table, level_weights, grid = arguments
     if in_dims[0] is None or any(dim is not None for dim in in_dims[1:]):
-        return _looped(_ops.hashgrid_encode, 1, info, in_dims, arguments)
+        return looped(_ops.hashgrid_encode, 1, info, in_dims, arguments)
     batched = x.movedim(in_dims[0], 0)
     encoded = _ops.hashgrid_encode(batched.flatten(0, 1), table, level_weights, grid)
     return encoded.unflatten(0, batched.shape[:2]), 0
@@ -269,9 +271,9 @@ def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
 
 @register_vmap("warphash::hashgrid_backward")
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-    return _looped(_ops.hashgrid_backward, 3, info, in_dims, arguments)
+    return looped(_ops.hashgrid_backward, 3, info, in_dims, arguments)
 
 
 @register_vmap("warphash::hashgrid_double_backward")
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-    return _looped(_ops.hashgrid_double_backward, 4, info, in_dims, arguments)
+    return looped(_ops.hashgrid_double_backward, 4, info, in_dims, arguments)

@@ -208,14 +208,18 @@ _pytree.register_constant(GridSpec)
 
 def _scale(base: int, growth: float, level: int, tcnn: bool) -> float:
     if tcnn:  # exp2f(level * log2f(growth)) * base - 1 in float32
-        power = np.exp2(np.float32(level) * np.log2(np.float32(growth)), dtype=np.float32)
-        return float(power * np.float32(base) - np.float32(1))
-    try:
-        scale = base * growth**level - 1
-    except OverflowError:
-        scale = math.inf
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = np.exp2(np.float32(level) * np.log2(np.float32(growth)), dtype=np.float32)
+            scale = float(power * np.float32(base) - np.float32(1))
+    else:
+        try:
+            scale = base * growth**level - 1
+        except OverflowError:
+            scale = math.inf
     if not scale < 2.0**62:
         raise ValueError(f"per_level_scale must keep resolutions within {MOST_VERTICES}, got {growth} at level {level}")
+    if tcnn:
+        return scale
     whole = float(round(scale))
     return whole if abs(scale - whole) <= SNAP * max(scale, 1.0) else scale
 
