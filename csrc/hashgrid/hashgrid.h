@@ -46,8 +46,8 @@ template <class Real>
 struct Kernels {
   Isa isa;
   // rows and weight of a piece; with derivatives also upper, slope and bend.
-  void (*place[most_dims + 1])(const Level& level, Interpolation interpolation, const Real* x, int64_t stride, int count,
-                               bool derivatives, Piece<Real>& piece);
+  void (*place[most_dims + 1])(const Level& level, Interpolation interpolation, const Real* x, int64_t stride,
+                               int count, bool derivatives, Piece<Real>& piece);
   // slant from weight's factors and v [axis][stride].
   void (*lean[most_dims + 1])(const Real* v, int64_t stride, int count, Piece<Real>& piece);
   // out [feature][stride] = sum over corners of weights[k] * row: `weights` is piece.weight or piece.slant.

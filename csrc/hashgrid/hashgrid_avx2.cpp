@@ -43,9 +43,7 @@ struct Lanes {
     const __m256i limit = _mm256_set1_epi32(static_cast<int>(rows));
     return _mm256_cmpeq_epi32(_mm256_max_epu32(bits(row), limit), bits(row));
   }
-  static Words less_if_reached(Words row, uint32_t rows) {
-    return row - (words(reached(row, rows)) & rows);
-  }
+  static Words less_if_reached(Words row, uint32_t rows) { return row - (words(reached(row, rows)) & rows); }
   static bool any_reaches(Words row, uint32_t rows) { return _mm256_movemask_epi8(reached(row, rows)) != 0; }
 };
 

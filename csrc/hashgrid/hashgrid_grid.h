@@ -27,7 +27,7 @@ constexpr uint32_t primes[most_dims] = {1u,          2654435761u, 805459861u, 36
 struct Level {
   double scale[most_dims];
   uint32_t multiplier[most_dims];
-  uint32_t rows;  // 2^31 at most
+  uint32_t rows;   // 2^31 at most
   int64_t offset;  // of its first row in the table
   bool hashed;
 };

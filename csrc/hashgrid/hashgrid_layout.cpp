@@ -155,10 +155,10 @@ void join_rows(const Kernels<Real>& kernels, TableType type, const Real* planes,
               static_cast<Real*>(rows) + first * components, components);
 }
 
-#define INSTANTIATE(Real)                                                                                         \
-  template class Buffer<Real>;                                                                                    \
-  template void split_points(const Real*, int64_t, int, Real, Real*, int64_t, std::vector<int64_t>&);             \
-  template void split_rows(const Kernels<Real>&, TableType, const void*, int64_t, int, Real*, int64_t);           \
+#define INSTANTIATE(Real)                                                                               \
+  template class Buffer<Real>;                                                                          \
+  template void split_points(const Real*, int64_t, int, Real, Real*, int64_t, std::vector<int64_t>&);   \
+  template void split_rows(const Kernels<Real>&, TableType, const void*, int64_t, int, Real*, int64_t); \
   template void join_rows(const Kernels<Real>&, TableType, const Real*, int64_t, int64_t, int, void*)
 INSTANTIATE(float);
 INSTANTIATE(double);

@@ -18,10 +18,10 @@ struct Input {
   const Grid* grid;
   int features;
   TableType type;
-  const void* table;    // [rows, features]
-  const Real* x;        // [points, dims]
+  const void* table;  // [rows, features]
+  const Real* x;      // [points, dims]
   int64_t points;
-  const Real* weights;  // [levels]; null: all 1
+  const Real* weights;             // [levels]; null: all 1
   const void* gradient = nullptr;  // [points, levels * features] in the table's type: of the derivatives alone
   const Real* v = nullptr;         // [points, dims]: gradient of dL/dx, of the second derivatives alone
 };

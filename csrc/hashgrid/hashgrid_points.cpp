@@ -27,7 +27,7 @@ enum class Task { encode, first, second };
 // What a call wants of the pass; null is not wanted.
 template <class Real>
 struct Output {
-  void* rows = nullptr;     // [points, levels * features]: the encoding, or the derivative to the gradient
+  void* rows = nullptr;  // [points, levels * features]: the encoding, or the derivative to the gradient
   Real* to_x = nullptr;
   double* parts = nullptr;  // [quanta][levels] of the derivative to the weights
 };
@@ -107,8 +107,7 @@ class Chunk {
   void run_pieces(int number, int64_t first, int64_t count, bool active, Real* staged) {
     const Level& level = grid_.levels[number];
     const int dims = grid_.dims, points = piece_points(dims), corners = grid_.corners(), features = input_.features;
-    const char* rows =
-        static_cast<const char*>(input_.table) + level.offset * features * bytes_of(input_.type);
+    const char* rows = static_cast<const char*>(input_.table) + level.offset * features * bytes_of(input_.type);
     const Real weight = input_.weights == nullptr ? Real(1) : input_.weights[number];
     const Real* gradient = gradient_.data() + (task_ == Task::encode ? 0 : number * features * stride_);
     const bool contracted = to_x_.data() != nullptr, curved = grid_.interpolation != Interpolation::nearest;
@@ -118,7 +117,8 @@ class Chunk {
       const int here = static_cast<int>(std::min<int64_t>(points, count - at));
       kernels_.place[dims](level, grid_.interpolation, x_.data() + at, stride_, here, task_ != Task::encode, piece_);
       if (task_ == Task::encode) {
-        kernels_.sum[type_][layout_](rows, features, piece_, piece_.weight, corners, points, here, staged + at, stride_);
+        kernels_.sum[type_][layout_](rows, features, piece_, piece_.weight, corners, points, here, staged + at,
+                                     stride_);
       } else if (task_ == Task::first) {
         kernels_.dot[type_][layout_](rows, features, piece_, corners, points, here, gradient + at, stride_);
       } else {
@@ -252,9 +252,9 @@ void differentiate_twice(const Kernels<Real>& kernels, const Input<Real>& input,
   if (to_table != nullptr) table_pass(kernels, input, to_table);
 }
 
-#define INSTANTIATE(Real)                                                                               \
-  template void encode(const Kernels<Real>&, const Input<Real>&, void*);                                \
-  template void differentiate(const Kernels<Real>&, const Input<Real>&, Real*, Real*, Real*);           \
+#define INSTANTIATE(Real)                                                                     \
+  template void encode(const Kernels<Real>&, const Input<Real>&, void*);                      \
+  template void differentiate(const Kernels<Real>&, const Input<Real>&, Real*, Real*, Real*); \
   template void differentiate_twice(const Kernels<Real>&, const Input<Real>&, void*, Real*, Real*, Real*)
 INSTANTIATE(float);
 INSTANTIATE(double);

@@ -53,7 +53,8 @@ void add_range(const Kernels<Real>& kernels, const Input<Real>& input, const Blo
     const Real* weights = twice ? piece.slant : piece.weight;
     const Real scale = input.weights == nullptr ? Real(1) : input.weights[range.level];
     for (int f = 0; f < features; ++f)
-      for (int i = 0; i < here; ++i) values[static_cast<size_t>(i) * features + f] = gradient[f * block.stride + at + i] * scale;
+      for (int i = 0; i < here; ++i)
+        values[static_cast<size_t>(i) * features + f] = gradient[f * block.stride + at + i] * scale;
     add_rows(piece, weights, corners, points, here, values.data(), features, range, whole, to);
   }
 }
@@ -64,8 +65,10 @@ template <class Real>
 void table_pass(const Kernels<Real>& kernels, const Input<Real>& input, Real* to_table) {
   const Grid& grid = *input.grid;
   const int dims = grid.dims, components = grid.level_count() * input.features;
-  const Real largest = static_cast<Real>(grid.largest_coordinate(static_cast<double>(std::numeric_limits<Real>::max())));
-  const int64_t fitting = std::max(share, block_bytes / (components * static_cast<int64_t>(sizeof(Real))) / share * share);
+  const Real largest =
+      static_cast<Real>(grid.largest_coordinate(static_cast<double>(std::numeric_limits<Real>::max())));
+  const int64_t fitting =
+      std::max(share, block_bytes / (components * static_cast<int64_t>(sizeof(Real))) / share * share);
   const int64_t points = std::min(fitting, input.points), stride = stride_of((points + share - 1) / share * share);
   const TableType plain = sizeof(Real) == 8 ? TableType::f64 : TableType::f32;
   const bool twice = input.v != nullptr;

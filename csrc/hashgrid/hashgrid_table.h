@@ -6,9 +6,7 @@
 
 namespace warphash::hashgrid {
 
-constexpr int bytes_of(TableType type) {
-  return type == TableType::f64 ? 8 : type == TableType::f32 ? 4 : 2;
-}
+constexpr int bytes_of(TableType type) { return type == TableType::f64 ? 8 : type == TableType::f32 ? 4 : 2; }
 
 // Cache lines of a level's rows.
 inline int64_t lines_of(const Level& level, int features, TableType type) {

@@ -53,8 +53,8 @@ class Differences {
   void read(int corner, Real* to) {
     std::copy(rows(corner), rows(corner) + points_, one_.rows);
     const char* base = static_cast<const char*>(input_.table) + level_.offset * input_.features * bytes_of(input_.type);
-    kernels_.sum[static_cast<int>(input_.type)][row_layout(input_.features)](base, input_.features, one_, one_.weight, 1,
-                                                                           points_, count_, to, points_);
+    kernels_.sum[static_cast<int>(input_.type)][row_layout(input_.features)](base, input_.features, one_, one_.weight,
+                                                                             1, points_, count_, to, points_);
   }
 
   const Kernels<Real>& kernels_;
@@ -75,7 +75,8 @@ void variation(const Kernels<Real>& kernels, const Input<Real>& input, Real* by_
   const int64_t parts = (input.points + share - 1) / share;
   std::vector<double> sums(static_cast<size_t>(parts * levels), 0.0);
   parallel_tasks(parts * levels, [&](int64_t task) {
-    const int64_t first = task / levels * share, count = std::min(share, input.points - first), stride = stride_of(count);
+    const int64_t first = task / levels * share, count = std::min(share, input.points - first),
+                  stride = stride_of(count);
     const Buffer<Real> x(dims * stride);
     std::vector<int64_t> unusable;
     split_points(input.x + first * dims, count, dims, largest_of<Real>(grid), x.data(), stride, unusable);
@@ -148,8 +149,8 @@ void variation_gradient(const Kernels<Real>& kernels, const Input<Real>& input, 
   });
 }
 
-#define INSTANTIATE(Real)                                                            \
-  template void variation(const Kernels<Real>&, const Input<Real>&, Real*);          \
+#define INSTANTIATE(Real)                                                   \
+  template void variation(const Kernels<Real>&, const Input<Real>&, Real*); \
   template void variation_gradient(const Kernels<Real>&, const Input<Real>&, const Real*, Real*)
 INSTANTIATE(float);
 INSTANTIATE(double);

@@ -71,26 +71,28 @@ def encode(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = None) -> 
     ``y[l] = level_weights[l] * sum over corners of weight * table[row]``.
 
     Args:
-        x: ``[..., dims]``, meant to lie in [0, 1]; float64 for a float64 table, else float32. Outside of [0, 1] rows wrap
-            as the formula says. A row with a coordinate that is NaN, infinite, or so large that a position overflows
-            gives NaN on every level that is not skipped, and adds nothing to the gradients of table and weights.
-        table: ``[spec.rows, spec.features]``, float32, float64, float16 or bfloat16. Half types are summed in float32, and
-            their gradients too before they are rounded.
+        x: ``[..., dims]``, meant to lie in [0, 1]; float64 for a float64 table, else float32. Outside of [0, 1] rows
+            wrap as the formula says. A row with a coordinate that is NaN, infinite, or so large that a position
+            overflows gives NaN on every level that is not skipped, and adds nothing to the gradients of table and
+            weights.
+        table: ``[spec.rows, spec.features]``, float32, float64, float16 or bfloat16. Half types are summed in float32,
+            and their gradients too before they are rounded.
         spec: the geometry.
         level_weights: ``[levels]``, tensor or sequence, for coarse-to-fine training. A level of weight 0 is skipped: it
             costs nothing, gives exact zeros and takes no part in any gradient but that of its own weight.
 
     Returns:
         ``[..., levels * features]`` in the table's dtype, level after level. Differentiable twice in x, table and
-        level_weights; "nearest" has derivative 0 in x. At the faces of cells, where the linear interpolation has a kink,
-        the derivative is that of the upper cell.
+        level_weights; "nearest" has derivative 0 in x. At the faces of cells, where the linear interpolation has a
+        kink, the derivative is that of the upper cell.
 
     Raises:
         TypeError: a dtype or a kind does not fit.
         ValueError: a shape or a device does not fit.
 
-    Complexity: O(N levels (2^dims features + dims)); workspace on the CPU one staged block of points a thread (at most 32
-    MiB each), and for the table's gradient the transposed gradient of one block; nothing of N x levels x dims.
+    Complexity: O(N levels (2^dims features + dims)); workspace on the CPU a staged chunk of points a thread (1 to 16
+    MiB, twice that for derivatives), and for the table's gradient the turned gradient of a block of points (at most 32
+    MiB); nothing of N x levels x dims.
 
     Source: Müller et al., Instant Neural Graphics Primitives, 2022; second derivatives as in NeuS2 (Wang et al., 2023).
     """
@@ -111,15 +113,15 @@ def total_variation(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = 
     Sampling points instead of running over all vertices is what makes it possible for hashed levels.
 
     Args:
-        x: ``[..., dims]``, where to look, such as the points of the batch or uniform samples; dtype as for :func:`encode`.
-            Points that :func:`encode` answers with NaN count as zero.
+        x: ``[..., dims]``, where to look, such as the points of the batch or uniform samples; dtype as for
+            :func:`encode`. Points that :func:`encode` answers with NaN count as zero.
         table: ``[spec.rows, spec.features]``.
         spec: the geometry; its interpolation plays no part.
         level_weights: ``[levels]``, tensor or sequence; None: all 1.
 
     Returns:
-        A scalar, float64 for a float64 table, else float32. Differentiable twice in table and level_weights; constant in x
-        within cells.
+        A scalar, float64 for a float64 table, else float32. Differentiable twice in table and level_weights; constant
+        in x within cells.
 
     Raises:
         TypeError, ValueError: as :func:`encode`.

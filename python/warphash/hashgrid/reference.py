@@ -43,10 +43,8 @@ def largest_coordinate(spec: GridSpec, dtype: torch.dtype) -> float:
 def positions(x: Tensor, spec: GridSpec, level: int) -> tuple[Tensor, Tensor]:
     """Cells (whole numbers as floats) and the place within them, for x whose rows are all finite."""
     scale = torch.tensor(spec.scales[level], dtype=x.dtype, device=x.device)
-    if x.dtype == torch.float32:  # one rounding, as by a fused multiply-add
-        position = (x.double() * scale.double() + 0.5).float()
-    else:
-        position = x * scale + 0.5
+    # In float64 first, so that a float32 is rounded once, as by a fused multiply-add.
+    position = (x.double() * scale.double() + 0.5).to(x.dtype)
     cell = position.detach().floor()
     return cell, position - cell
 

@@ -142,6 +142,7 @@ def _backward_backward(
             add((encoded.to(gradient.dtype), None, None, None))
         through = (needed[1], needed[2] and came is of_weights, needed[3] and came is of_table)
         if any(through):
+            assert tables is not None
             wide = gradient.to(tables.dtype)
             first = HashgridBackward.apply(  # type: ignore[no-untyped-call]
                 wide, x, tables, weights, grid, *through, deterministic

@@ -25,10 +25,10 @@ Axes = int | tuple[int, ...]
 class GridSpec:
     """Geometry of a multiresolution hash encoding; immutable, comparable, hashable, picklable.
 
-    Level ``l`` has scale ``s = base * growth**l - 1`` and ``ceil(s) + 1`` vertices along an axis; ``growth`` is such that
-    the last level reaches ``finest_resolution``. Scales are computed in float64 and snapped to a whole number where they
-    are within ``1e-9 * max(s, 1)`` of it, once, for every device. A level has as many rows as vertices, rounded up to a
-    multiple of 8, but at most ``2**log2_table_size`` for ``kind="hash"`` (such levels are hashed) and at most
+    Level ``l`` has scale ``s = base * growth**l - 1`` and ``ceil(s) + 1`` vertices along an axis; ``growth`` is such
+    that the last level reaches ``finest_resolution``. Scales are computed in float64 and snapped to a whole number
+    where they are within ``1e-9 * max(s, 1)`` of it, once, for every device. A level has as many rows as vertices,
+    rounded up to a multiple of 8, but at most ``2**log2_table_size`` for ``kind="hash"`` (such levels are hashed) and at most
     ``base**dims`` for ``kind="tiled"`` (such levels repeat); ``kind="dense"`` has them all.
 
     Args:
@@ -37,14 +37,16 @@ class GridSpec:
         features: of a row of the table, at least 1; 1, 2, 4 and 8 are the fast ones.
         log2_table_size: 0 to 31; of ``kind="hash"`` alone.
         base_resolution: vertices of level 0 along an axis, one number or one an axis.
-        finest_resolution: vertices of the last level, one number or one an axis; 2048 unless ``per_level_scale`` is given.
+        finest_resolution: vertices of the last level, one number or one an axis; 2048 unless ``per_level_scale`` is
+            given.
         per_level_scale: the growth from level to level instead, at least 1; one number or one an axis.
         kind: "hash", "dense" or "tiled".
         interpolation: "linear", "smoothstep" (whose first derivative is continuous), or "nearest" (no derivative in x).
         tcnn: scales rounded as tiny-cuda-nn rounds them, in float32 and without snapping, for its trained tables.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong kind or out of range; the table would have more than 2**31 rows.
+        TypeError, ValueError: an argument is of the wrong kind or out of range; the table would have more than 2**31
+            rows.
 
     Source: Müller et al., Instant Neural Graphics Primitives, 2022 (https://arxiv.org/abs/2201.05989).
     """
@@ -126,8 +128,8 @@ class GridSpec:
             resolution = tuple(math.ceil(scale) + 1 for scale in scales)
             if max(resolution) > MOST_VERTICES:
                 raise ValueError(
-                    f"per_level_scale must keep each level below {MOST_VERTICES} vertices an axis, got {max(resolution)} "
-                    f"at level {level}"
+                    f"per_level_scale must keep each level below {MOST_VERTICES} vertices an axis, got "
+                    f"{max(resolution)} at level {level}"
                 )
             vertices = math.prod(resolution)
             if self.kind == "dense" and vertices > MOST_ROWS:
@@ -142,11 +144,10 @@ class GridSpec:
         offsets = (0, *np.cumsum(np.array(rows, np.int64)).tolist())
         if offsets[-1] > MOST_ROWS:
             raise ValueError(
-                f"levels must have at most {MOST_ROWS} rows together, got {offsets[-1]}: lower log2_table_size or levels"
+                f"levels must have at most {MOST_ROWS} rows together, got {offsets[-1]}: lower log2_table_size or "
+                "levels"
             )
-        lines = (
-            f"{' '.join(map(repr, scales))} {own}" for scales, own in zip(self.scales, rows, strict=True)
-        )
+        lines = (f"{' '.join(map(repr, scales))} {own}" for scales, own in zip(self.scales, rows, strict=True))
         return {
             "resolutions": tuple(resolutions),
             "level_rows": tuple(rows),

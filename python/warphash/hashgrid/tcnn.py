@@ -35,7 +35,8 @@ def from_tcnn_config(dims: int, config: Mapping[str, Any]) -> GridSpec:
         dims: number of coordinates.
         config: the encoding's part of its JSON: ``otype`` "Grid", "HashGrid", "DenseGrid" or "TiledGrid", ``type``,
             ``n_levels``, ``n_features_per_level`` (or ``n_features``), ``log2_hashmap_size``, ``base_resolution``,
-            ``per_level_scale``, ``interpolation``, ``hash`` "CoherentPrime"; what is left out has tiny-cuda-nn's default.
+            ``per_level_scale``, ``interpolation``, ``hash`` "CoherentPrime"; what is left out has tiny-cuda-nn's
+            default.
 
     Returns:
         A spec with ``tcnn=True``: scales rounded in float32. tiny-cuda-nn rounds on the GPU, where the last bit of
@@ -70,7 +71,9 @@ def from_tcnn_config(dims: int, config: Mapping[str, Any]) -> GridSpec:
         arguments["levels"] = width // features
     arguments.setdefault("per_level_scale", _default_growth(kind, arguments))
     interpolation = _choice(
-        "interpolation", config.get("interpolation", "Linear"), {name: name for name in ("nearest", "linear", "smoothstep")}
+        "interpolation",
+        config.get("interpolation", "Linear"),
+        {name: name for name in ("nearest", "linear", "smoothstep")},
     )
     return GridSpec(dims, kind=kind, interpolation=interpolation, tcnn=True, **arguments)
 
