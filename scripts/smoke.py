@@ -64,7 +64,7 @@ def _grid_calls(random: torch.Generator) -> Iterator[Call]:
 
 
 def gradients(x: torch.Tensor, table: torch.Tensor, spec: Any) -> tuple[torch.Tensor, ...]:
-    """dL/dx, and its square's derivatives to x and the encoding's gradient; not the table's, which CUDA sums in no order."""
+    """dL/dx, and its square's derivatives to x and the gradient; not the table's, which CUDA sums in no order."""
     return _gradients(wh.hashgrid.encode, x, table, spec)
 
 

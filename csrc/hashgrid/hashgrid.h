@@ -23,6 +23,13 @@ constexpr int most_lanes = 16;
 constexpr int piece_points(int dims) { return dims <= 5 ? 1024 >> dims : most_lanes; }
 constexpr int most_corner_entries = 2048, most_axis_entries = 512;
 
+// Part of a level's rows, which one thread owns.
+struct Range {
+  int level;
+  uint32_t first, count;
+  bool whole;  // of the level
+};
+
 // What the stages of one piece hand on. Entry [k][i] of a corner array lies at k * piece_points(dims) + i.
 template <class Real>
 struct Piece {
@@ -65,6 +72,9 @@ struct Kernels {
   // The same for the derivative along v: value (the derivative along v), to_x += factor * its derivative in x.
   void (*contract_twice[most_dims + 1])(const Piece<Real>& piece, Interpolation interpolation, const Real* v, int count,
                                         Real factor, Real* value, Real* to_x, int64_t stride);
+  // Adds weights[k] * values [point][feature] to the rows of a level's gradient that lie in the range.
+  void (*scatter[row_layouts])(const Piece<Real>& piece, const Real* weights, int corners, int points, int count,
+                               const Real* values, int features, const Range& range, Real* level_gradient);
   // Half types to float32 and back, rounded to nearest even.
   void (*widen)(TableType type, const uint16_t* from, int64_t count, float* to);
   void (*narrow)(TableType type, const float* from, int64_t count, uint16_t* to);

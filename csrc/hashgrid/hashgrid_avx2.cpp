@@ -44,6 +44,10 @@ struct Lanes {
     return _mm256_cmpeq_epi32(_mm256_max_epu32(bits(row), limit), bits(row));
   }
   static Words less_if_reached(Words row, uint32_t rows) { return row - (words(reached(row, rows)) & rows); }
+  static bool follows(const uint32_t* low, const uint32_t* high) {
+    const Words next = load<Words>(low) + 1;
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi32(bits(next), bits(load<Words>(high)))) == -1;
+  }
   static bool any_reaches(Words row, uint32_t rows) { return _mm256_movemask_epi8(reached(row, rows)) != 0; }
 };
 
@@ -56,16 +60,21 @@ inline void read_words<1>(const void* base, const uint32_t* row, Words8 (&out)[1
   const __m256i index = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
   out[0] = words(_mm256_i32gather_epi32(static_cast<const int*>(base), index, 4));
 }
-template <>
-inline void read_words<2>(const void* base, const uint32_t* row, Words8 (&out)[2]) {
+// Two words at multiples of `step` bytes.
+template <int step>
+inline void read_doubles(const void* base, const uint32_t* row, Words8* out) {
   // Rows 0, 1, 4, 5 and 2, 3, 6, 7: a shuffle within halves then puts all in order.
   const double* from = static_cast<const double*>(base);
   auto two = [&](int first) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)); };
   const __m128i a = _mm_unpacklo_epi64(two(0), two(4)), b = _mm_unpacklo_epi64(two(2), two(6));
-  const __m256 low = _mm256_castpd_ps(_mm256_i32gather_pd(from, a, 8));
-  const __m256 high = _mm256_castpd_ps(_mm256_i32gather_pd(from, b, 8));
+  const __m256 low = _mm256_castpd_ps(_mm256_i32gather_pd(from, a, step));
+  const __m256 high = _mm256_castpd_ps(_mm256_i32gather_pd(from, b, step));
   out[0] = words(bits(_mm256_shuffle_ps(low, high, 0x88)));
   out[1] = words(bits(_mm256_shuffle_ps(low, high, 0xdd)));
+}
+template <>
+inline void read_words<2>(const void* base, const uint32_t* row, Words8 (&out)[2]) {
+  read_doubles<8>(base, row, out);
 }
 // Four words at `offset` words of rows of `stride` words.
 inline void read_quads(const void* base, int64_t stride, int64_t offset, const uint32_t* row, Words8* out) {
@@ -90,15 +99,30 @@ inline void read_words<8>(const void* base, const uint32_t* row, Words8 (&out)[8
   read_quads(base, 8, 4, row, out + 4);
 }
 
+// A row of one or two words and the one behind it.
+template <int count>
+inline void read_two_rows(const void* base, const uint32_t* row, Words8 (&out)[2 * count]) {
+  if constexpr (count == 1)
+    read_doubles<4>(base, row, out);
+  else
+    read_quads(base, 2, 0, row, out);
+}
+
 template <int width>
 struct FloatRows {
   static constexpr int features = width;
+  static constexpr bool pairs = width <= 2;
   const void* base;
   FloatRows(const void* rows, int, int) : base(rows) {}
-  void read(const uint32_t* row, Floats8 (&out)[width]) const {
+  void read(const uint32_t* row, Floats8* out) const {
     Words8 found[width];
     read_words<width>(base, row, found);
     for (int f = 0; f < width; ++f) out[f] = floats(found[f]);
+  }
+  void read_two(const uint32_t* row, Floats8* out) const {
+    Words8 found[2 * width];
+    read_two_rows<width>(base, row, found);
+    for (int f = 0; f < 2 * width; ++f) out[f] = floats(found[f]);
   }
 };
 
@@ -120,12 +144,18 @@ inline void halves(Words8 pairs, Floats8& first, Floats8& second) {
 template <TableType type, int width>
 struct HalfRows {
   static constexpr int features = width;
+  static constexpr bool pairs = width <= 4;
   const void* base;
   HalfRows(const void* rows, int, int) : base(rows) {}
-  void read(const uint32_t* row, Floats8 (&out)[width]) const {
+  void read(const uint32_t* row, Floats8* out) const {
     Words8 found[width / 2];
     read_words<width / 2>(base, row, found);
     for (int pair = 0; pair < width / 2; ++pair) halves<type>(found[pair], out[2 * pair], out[2 * pair + 1]);
+  }
+  void read_two(const uint32_t* row, Floats8* out) const {
+    Words8 found[width];
+    read_two_rows<width / 2>(base, row, found);
+    for (int pair = 0; pair < width; ++pair) halves<type>(found[pair], out[2 * pair], out[2 * pair + 1]);
   }
 };
 
@@ -139,10 +169,11 @@ inline __m256 wide(TableType type, const uint16_t* from) {
 template <class Stored, TableType type>
 struct SingleFeature {
   static constexpr int features = 1;
+  static constexpr bool pairs = false;
   const Stored* base;
   int64_t stride;
   SingleFeature(const void* rows, int all, int first) : base(static_cast<const Stored*>(rows) + first), stride(all) {}
-  void read(const uint32_t* row, Floats8 (&out)[1]) const {
+  void read(const uint32_t* row, Floats8* out) const {
     Stored values[8];
     for (int lane = 0; lane < 8; ++lane) values[lane] = base[row[lane] * stride];
     if constexpr (type == TableType::f32)
@@ -188,7 +219,7 @@ constexpr void set_half(Kernels<float>& kernels) {
 constexpr Kernels<float> make() {
   Kernels<float> kernels{};
   kernels.isa = Isa::avx2;
-  set_all_dims<Lanes>(kernels);
+  set_stages<Lanes>(kernels);
   set_rows<Lanes, SingleFeature<float, TableType::f32>>(kernels, TableType::f32, 0);
   set_rows<Lanes, FloatRows<1>>(kernels, TableType::f32, 1);
   set_rows<Lanes, FloatRows<2>>(kernels, TableType::f32, 2);

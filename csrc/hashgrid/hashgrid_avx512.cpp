@@ -45,6 +45,10 @@ struct Lanes {
     const __m512i limit = _mm512_set1_epi32(static_cast<int>(rows));
     return words(_mm512_mask_sub_epi32(bits(row), _mm512_cmpge_epu32_mask(bits(row), limit), bits(row), limit));
   }
+  static bool follows(const uint32_t* low, const uint32_t* high) {
+    const __m512i next = _mm512_add_epi32(_mm512_loadu_si512(low), _mm512_set1_epi32(1));
+    return _mm512_cmpeq_epi32_mask(next, _mm512_loadu_si512(high)) == 0xffff;
+  }
   static bool any_reaches(Words row, uint32_t rows) {
     return _mm512_cmpge_epu32_mask(bits(row), _mm512_set1_epi32(static_cast<int>(rows))) != 0;
   }
@@ -59,13 +63,19 @@ inline void read_words<1>(const void* base, const uint32_t* row, Words16 (&out)[
   // Without its mask the gather would merge into a register and wait for it.
   out[0] = words(_mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, _mm512_loadu_si512(row), base, 4));
 }
-template <>
-inline void read_words<2>(const void* base, const uint32_t* row, Words16 (&out)[2]) {
-  const __m512i low = _mm512_i32gather_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)), base, 8);
-  const __m512i high = _mm512_i32gather_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 8)), base, 8);
+// Two words at multiples of `step` bytes.
+template <int step>
+inline void read_doubles(const void* base, const uint32_t* row, Words16* out) {
+  const __m512i low = _mm512_i32gather_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)), base, step);
+  const __m512i high =
+      _mm512_i32gather_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 8)), base, step);
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   out[0] = words(_mm512_permutex2var_epi32(low, even, high));
   out[1] = words(_mm512_permutex2var_epi32(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high));
+}
+template <>
+inline void read_words<2>(const void* base, const uint32_t* row, Words16 (&out)[2]) {
+  read_doubles<8>(base, row, out);
 }
 // Four words at `offset` words of rows of `stride` words.
 inline void read_quads(const void* base, int64_t stride, int64_t offset, const uint32_t* row, Words16* out) {
@@ -94,15 +104,30 @@ inline void read_words<8>(const void* base, const uint32_t* row, Words16 (&out)[
   read_quads(base, 8, 4, row, out + 4);
 }
 
+// A row of one or two words and the one behind it.
+template <int count>
+inline void read_two_rows(const void* base, const uint32_t* row, Words16 (&out)[2 * count]) {
+  if constexpr (count == 1)
+    read_doubles<4>(base, row, out);
+  else
+    read_quads(base, 2, 0, row, out);
+}
+
 template <int width>
 struct FloatRows {
   static constexpr int features = width;
+  static constexpr bool pairs = width <= 2;
   const void* base;
   FloatRows(const void* rows, int, int) : base(rows) {}
-  void read(const uint32_t* row, Floats16 (&out)[width]) const {
+  void read(const uint32_t* row, Floats16* out) const {
     Words16 found[width];
     read_words<width>(base, row, found);
     for (int f = 0; f < width; ++f) out[f] = floats(found[f]);
+  }
+  void read_two(const uint32_t* row, Floats16* out) const {
+    Words16 found[2 * width];
+    read_two_rows<width>(base, row, found);
+    for (int f = 0; f < 2 * width; ++f) out[f] = floats(found[f]);
   }
 };
 
@@ -120,12 +145,18 @@ inline void halves(Words16 pairs, Floats16& first, Floats16& second) {
 template <TableType type, int width>
 struct HalfRows {
   static constexpr int features = width;
+  static constexpr bool pairs = width <= 4;
   const void* base;
   HalfRows(const void* rows, int, int) : base(rows) {}
-  void read(const uint32_t* row, Floats16 (&out)[width]) const {
+  void read(const uint32_t* row, Floats16* out) const {
     Words16 found[width / 2];
     read_words<width / 2>(base, row, found);
     for (int pair = 0; pair < width / 2; ++pair) halves<type>(found[pair], out[2 * pair], out[2 * pair + 1]);
+  }
+  void read_two(const uint32_t* row, Floats16* out) const {
+    Words16 found[width];
+    read_two_rows<width / 2>(base, row, found);
+    for (int pair = 0; pair < width; ++pair) halves<type>(found[pair], out[2 * pair], out[2 * pair + 1]);
   }
 };
 
@@ -133,10 +164,11 @@ struct HalfRows {
 template <class Stored, TableType type>
 struct SingleFeature {
   static constexpr int features = 1;
+  static constexpr bool pairs = false;
   const Stored* base;
   int64_t stride;
   SingleFeature(const void* rows, int all, int first) : base(static_cast<const Stored*>(rows) + first), stride(all) {}
-  void read(const uint32_t* row, Floats16 (&out)[1]) const {
+  void read(const uint32_t* row, Floats16* out) const {
     Stored values[16];
     for (int lane = 0; lane < 16; ++lane) values[lane] = base[row[lane] * stride];
     if constexpr (type == TableType::f32) {
@@ -191,7 +223,7 @@ constexpr void set_half(Kernels<float>& kernels) {
 constexpr Kernels<float> make() {
   Kernels<float> kernels{};
   kernels.isa = Isa::avx512;
-  set_all_dims<Lanes>(kernels);
+  set_stages<Lanes>(kernels);
   set_rows<Lanes, SingleFeature<float, TableType::f32>>(kernels, TableType::f32, 0);
   set_rows<Lanes, FloatRows<1>>(kernels, TableType::f32, 1);
   set_rows<Lanes, FloatRows<2>>(kernels, TableType::f32, 2);

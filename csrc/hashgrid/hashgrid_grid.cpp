@@ -97,6 +97,10 @@ Grid read_grid(const std::string& text) {
   return grid;
 }
 
+// Not static in grid_of: the CUDA emulation takes such variables for a block's shared memory.
+std::mutex known_mutex;
+std::unordered_map<std::string, std::unique_ptr<const Grid>> known;
+
 }  // namespace
 
 double Grid::largest_coordinate(double largest) const {
@@ -106,9 +110,7 @@ double Grid::largest_coordinate(double largest) const {
 }
 
 const Grid& grid_of(const std::string& text) {
-  static std::mutex mutex;
-  static std::unordered_map<std::string, std::unique_ptr<const Grid>> known;
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(known_mutex);
   std::unique_ptr<const Grid>& grid = known[text];
   if (!grid) {
     try {

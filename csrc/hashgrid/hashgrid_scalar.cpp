@@ -30,10 +30,11 @@ struct One {
 template <class Real, class Stored, int width, Real (*value)(Stored)>
 struct Rows {
   static constexpr int features = width;
+  static constexpr bool pairs = false;
   const Stored* base;
   int64_t stride;
   Rows(const void* rows, int all, int first) : base(static_cast<const Stored*>(rows) + first), stride(all) {}
-  void read(const uint32_t* row, Real (&out)[width]) const {
+  void read(const uint32_t* row, Real* out) const {
     const Stored* from = base + *row * stride;
     for (int f = 0; f < width; ++f) out[f] = value(from[f]);
   }
@@ -70,7 +71,7 @@ void narrow(TableType type, const float* from, int64_t count, uint16_t* to) {
 constexpr Kernels<float> float_kernels() {
   Kernels<float> kernels{};
   kernels.isa = Isa::scalar;
-  set_all_dims<One<float>>(kernels);
+  set_stages<One<float>>(kernels);
   set_type<float, float, same<float>>(kernels, TableType::f32);
   set_type<float, uint16_t, float_of_float16>(kernels, TableType::f16);
   set_type<float, uint16_t, float_of_bfloat16>(kernels, TableType::bf16);
@@ -82,7 +83,7 @@ constexpr Kernels<float> float_kernels() {
 constexpr Kernels<double> double_kernels() {
   Kernels<double> kernels{};
   kernels.isa = Isa::scalar;
-  set_all_dims<One<double>>(kernels);
+  set_stages<One<double>>(kernels);
   set_type<double, double, same<double>>(kernels, TableType::f64);
   return kernels;
 }

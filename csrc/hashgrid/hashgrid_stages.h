@@ -149,6 +149,8 @@ void lean(const typename L::Real* v, int64_t stride, int count, Piece<typename L
 // ---- gather -----------------------------------------------------------------------------------------------------------
 
 // Rows: reads the features of a vector of rows. One reading serves a sum over corners, products with a gradient, or both.
+// Two neighbours in x lie side by side on levels that are not hashed: where that holds for all lanes and rows are short
+// (Rows::pairs), one reading of twice the width serves both.
 template <class L, class Rows, bool with_sum, bool with_dot>
 inline void gather(const void* rows_of_level, int features, const uint32_t* rows, const typename L::Real* weights,
                    typename L::Real* product, int corners, int points, int count, const typename L::Real* gradient,
@@ -161,19 +163,36 @@ inline void gather(const void* rows_of_level, int features, const uint32_t* rows
       Reals sum[width]{}, g[width];
       if (with_dot)
         for (int f = 0; f < width; ++f) g[f] = load<Reals>(gradient + (first + f) * stride + i);
-#pragma GCC unroll 4
-      for (int k = 0; k < corners; ++k) {
-        Reals row[width];
-        reader.read(rows + k * points + i, row);
+      const auto use = [&](int at, const Reals* row) {
         if (with_sum) {
-          const Reals weight = load<Reals>(weights + k * points + i);
+          const Reals weight = load<Reals>(weights + at);
           for (int f = 0; f < width; ++f) sum[f] = sum[f] + weight * row[f];
         }
         if (with_dot) {
-          Reals total = first == 0 ? g[0] * row[0] : load<Reals>(product + k * points + i) + g[0] * row[0];
+          Reals total = first == 0 ? g[0] * row[0] : load<Reals>(product + at) + g[0] * row[0];
           for (int f = 1; f < width; ++f) total = total + g[f] * row[f];
-          store(product + k * points + i, total);
+          store(product + at, total);
         }
+      };
+      int k = 0;
+      if constexpr (Rows::pairs) {
+        for (; k + 1 < corners; k += 2) {
+          const int low = k * points + i, high = low + points;
+          Reals both[2 * width];
+          if (L::follows(rows + low, rows + high)) {
+            reader.read_two(rows + low, both);
+          } else {
+            reader.read(rows + low, both);
+            reader.read(rows + high, both + width);
+          }
+          use(low, both);
+          use(high, both + width);
+        }
+      }
+      for (; k < corners; ++k) {
+        Reals row[width];
+        reader.read(rows + k * points + i, row);
+        use(k * points + i, row);
       }
       if (with_sum)
         for (int f = 0; f < width; ++f) store(out + (first + f) * stride + i, sum[f]);
@@ -290,6 +309,60 @@ void contract_twice(const Piece<typename L::Real>& piece, Interpolation interpol
   }
 }
 
+// ---- scatter ------------------------------------------------------------------------------------------------------------
+
+// `count` numbers, in a vector of at most 16 bytes, which every x86-64 has.
+template <class Real, int count>
+struct Part {
+  typedef Real Vector __attribute__((vector_size(sizeof(Real) * count)));
+};
+template <class Real>
+struct Part<Real, 1> {
+  typedef Real Vector;
+};
+
+// Bound: reads and writes of rows, and for small levels the instructions between them.
+template <class Real, int features, bool whole>
+inline void scatter_rows(const Piece<Real>& piece, const Real* weights, int corners, int points, int count,
+                         const Real* values, const Range& range, Real* to) {
+  constexpr int whole_part = 16 / sizeof(Real), part = features < whole_part ? features : whole_part;
+  using Vector = typename Part<Real, part>::Vector;
+  for (int i = 0; i < count; ++i) {
+    Vector value[features / part];
+    for (int p = 0; p < features / part; ++p) value[p] = load<Vector>(values + i * features + p * part);
+#pragma GCC unroll 4
+    for (int k = 0; k < corners; ++k) {
+      const uint32_t row = piece.rows[k * points + i];
+      if (!whole && row - range.first >= range.count) continue;
+      Real* at = to + static_cast<int64_t>(row) * features;
+      for (int p = 0; p < features / part; ++p)
+        store(at + p * part, load<Vector>(at + p * part) + value[p] * weights[k * points + i]);
+    }
+  }
+}
+
+template <class Real, int features>
+void scatter(const Piece<Real>& piece, const Real* weights, int corners, int points, int count, const Real* values, int,
+             const Range& range, Real* to) {
+  if (range.whole)
+    scatter_rows<Real, features, true>(piece, weights, corners, points, count, values, range, to);
+  else
+    scatter_rows<Real, features, false>(piece, weights, corners, points, count, values, range, to);
+}
+
+template <class Real>
+void scatter_any(const Piece<Real>& piece, const Real* weights, int corners, int points, int count, const Real* values,
+                 int features, const Range& range, Real* to) {
+  for (int i = 0; i < count; ++i) {
+    for (int k = 0; k < corners; ++k) {
+      const uint32_t row = piece.rows[k * points + i];
+      if (row - range.first >= range.count) continue;
+      Real* at = to + static_cast<int64_t>(row) * features;
+      for (int f = 0; f < features; ++f) at[f] += values[i * features + f] * weights[k * points + i];
+    }
+  }
+}
+
 // ---- the table ------------------------------------------------------------------------------------------------------------
 
 template <class L, int dims>
@@ -306,7 +379,13 @@ constexpr void set_rows(Kernels<typename L::Real>& kernels, TableType type, int 
   kernels.both[static_cast<int>(type)][layout] = both<L, Rows>;
 }
 template <class L>
-constexpr void set_all_dims(Kernels<typename L::Real>& kernels) {
+constexpr void set_stages(Kernels<typename L::Real>& kernels) {
+  using Real = typename L::Real;
+  kernels.scatter[0] = scatter_any<Real>;
+  kernels.scatter[1] = scatter<Real, 1>;
+  kernels.scatter[2] = scatter<Real, 2>;
+  kernels.scatter[3] = scatter<Real, 4>;
+  kernels.scatter[4] = scatter<Real, 8>;
   set_dims<L, 1>(kernels);
   set_dims<L, 2>(kernels);
   set_dims<L, 3>(kernels);

@@ -12,7 +12,6 @@
 
 #include "common/parallel.h"
 #include "hashgrid/hashgrid_layout.h"
-#include "hashgrid/hashgrid_scatter.h"
 
 namespace warphash::hashgrid {
 namespace {
@@ -36,7 +35,7 @@ void add_range(const Kernels<Real>& kernels, const Input<Real>& input, const Blo
   const Grid& grid = *input.grid;
   const Level& level = grid.levels[range.level];
   const int features = input.features, points = piece_points(grid.dims), corners = grid.corners();
-  const bool whole = range.count == level.rows, twice = block.v != nullptr;
+  const bool twice = block.v != nullptr;
   const bool ask = static_cast<int64_t>(range.count) * features * static_cast<int64_t>(sizeof(Real)) > cached_bytes;
   const Real* gradient = block.gradient + static_cast<int64_t>(range.level) * features * block.stride;
   Real* to = to_table + level.offset * features;
@@ -45,7 +44,7 @@ void add_range(const Kernels<Real>& kernels, const Input<Real>& input, const Blo
   for (int64_t at = 0; at < block.count; at += points) {
     const int here = static_cast<int>(std::min<int64_t>(points, block.count - at));
     kernels.place[grid.dims](level, grid.interpolation, block.x + at, block.stride, here, twice, piece);
-    if (ask && whole)
+    if (ask && range.whole)
       for (int k = 0; k < corners; ++k)
         for (int i = 0; i < here; ++i)
           __builtin_prefetch(to + static_cast<int64_t>(piece.rows[k * points + i]) * features, 1);
@@ -55,11 +54,26 @@ void add_range(const Kernels<Real>& kernels, const Input<Real>& input, const Blo
     for (int f = 0; f < features; ++f)
       for (int i = 0; i < here; ++i)
         values[static_cast<size_t>(i) * features + f] = gradient[f * block.stride + at + i] * scale;
-    add_rows(piece, weights, corners, points, here, values.data(), features, range, whole, to);
+    kernels.scatter[row_layout(features)](piece, weights, corners, points, here, values.data(), features, range, to);
   }
 }
 
 }  // namespace
+
+std::vector<Range> ranges_of(const Grid& grid) {
+  int parts = 1;
+  while (parts * grid.level_count() < thread_count()) parts *= 2;
+  std::vector<Range> ranges;
+  for (int level = grid.level_count() - 1; level >= 0; --level) {
+    const uint64_t rows = grid.levels[level].rows;
+    for (int part = 0; part < parts; ++part) {
+      const uint32_t first = static_cast<uint32_t>(rows * part / parts);
+      const uint32_t end = static_cast<uint32_t>(rows * (part + 1) / parts);
+      if (end > first) ranges.push_back({level, first, end - first, parts == 1});
+    }
+  }
+  return ranges;
+}
 
 template <class Real>
 void table_pass(const Kernels<Real>& kernels, const Input<Real>& input, Real* to_table) {

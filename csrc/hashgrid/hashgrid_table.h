@@ -2,6 +2,8 @@
 // The table's pass: gradients of the table, by owners of its rows.
 #pragma once
 
+#include <vector>
+
 #include "hashgrid/hashgrid_passes.h"
 
 namespace warphash::hashgrid {
@@ -12,6 +14,9 @@ constexpr int bytes_of(TableType type) { return type == TableType::f64 ? 8 : typ
 inline int64_t lines_of(const Level& level, int features, TableType type) {
   return int64_t{level.rows} * features * bytes_of(type) / 64;
 }
+
+// All ranges, the longest work (fine levels) first; so many that every thread has one.
+std::vector<Range> ranges_of(const Grid& grid);
 
 // to_table [rows, features], written whole: the sum over points of weight times gradient, or where input.v is not null, of
 // the weight's derivative along v times gradient.

@@ -8,7 +8,6 @@
 #include "common/parallel.h"
 #include "hashgrid/hashgrid_layout.h"
 #include "hashgrid/hashgrid_passes.h"
-#include "hashgrid/hashgrid_scatter.h"
 #include "hashgrid/hashgrid_table.h"
 
 namespace warphash::hashgrid {
@@ -142,7 +141,7 @@ void variation_gradient(const Kernels<Real>& kernels, const Input<Real>& input, 
             std::fill_n(values.begin() + static_cast<int64_t>(*point - at) * features, features, Real(0));
           std::copy(differences.rows(1 << axis), differences.rows(1 << axis) + points, ends.rows);
           std::copy(differences.rows(0), differences.rows(0) + points, ends.rows + points);
-          add_rows(ends, ends.weight, 2, points, here, values.data(), features, range, range.count == level.rows, to);
+          kernels.scatter[row_layout(features)](ends, ends.weight, 2, points, here, values.data(), features, range, to);
         }
       }
     }

@@ -28,8 +28,8 @@ class GridSpec:
     Level ``l`` has scale ``s = base * growth**l - 1`` and ``ceil(s) + 1`` vertices along an axis; ``growth`` is such
     that the last level reaches ``finest_resolution``. Scales are computed in float64 and snapped to a whole number
     where they are within ``1e-9 * max(s, 1)`` of it, once, for every device. A level has as many rows as vertices,
-    rounded up to a multiple of 8, but at most ``2**log2_table_size`` for ``kind="hash"`` (such levels are hashed) and at most
-    ``base**dims`` for ``kind="tiled"`` (such levels repeat); ``kind="dense"`` has them all.
+    rounded up to a multiple of 8, but at most ``2**log2_table_size`` for ``kind="hash"`` (such levels are hashed) and
+    at most ``base**dims`` for ``kind="tiled"`` (such levels repeat); ``kind="dense"`` has them all.
 
     Args:
         dims: number of coordinates, 1 to 7.
