@@ -19,7 +19,7 @@ namespace warphash::hashgrid {
 namespace {
 
 // Sums over points are made in parts of this size, whatever the chunks are, so that they round alike.
-constexpr int64_t quantum = 4096;
+constexpr int64_t quantum = 1024;
 constexpr int64_t least_staged = int64_t{1} << 20, most_staged = int64_t{16} << 20;  // bytes of a thread
 
 enum class Task { encode, first, second };

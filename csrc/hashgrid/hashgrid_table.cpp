@@ -17,7 +17,7 @@ namespace warphash::hashgrid {
 namespace {
 
 constexpr int64_t block_bytes = int64_t{32} << 20;  // of the turned gradient that all threads share
-constexpr int64_t share = 4096;                     // points that one thread turns at a time
+constexpr int64_t share = 1024;                     // points that one thread turns at a time
 constexpr int64_t cached_bytes = 256 << 10;         // a larger level is asked for ahead
 
 // Points of a block, as planes.

@@ -13,7 +13,7 @@
 namespace warphash::hashgrid {
 namespace {
 
-constexpr int64_t share = 4096;  // points of a task, and of a part of the sum
+constexpr int64_t share = 1024;  // points of a task, and of a part of the sum
 
 template <class Real>
 Real largest_of(const Grid& grid) {
