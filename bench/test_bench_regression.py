@@ -14,6 +14,8 @@ import torch
 import warphash
 
 from bench import hamming_inputs as make
+from bench import hashgrid_inputs, hashgrid_ours
+from bench.hashgrid_inputs import Shape
 
 pytest.importorskip("pytest_benchmark")
 
@@ -79,3 +81,49 @@ def test_pack(benchmark: Any) -> None:
 def test_unpack(benchmark: Any) -> None:
     codes = make.random_database(CODES, 256)
     assert benchmark(warphash.hamming.unpack, codes, 256).shape == (CODES, 256)
+
+
+GRIDS = pytest.mark.parametrize(
+    "grid",
+    [Shape(points=CODES), Shape(points=CODES, log2_rows=14), Shape(points=CODES, dims=2, log2_rows=15)],
+    ids=["3d-large", "3d-small", "2d"],
+)
+
+
+@GRIDS
+def test_hashgrid_encode(benchmark: Any, grid: Shape) -> None:
+    problem = hashgrid_inputs.encoding(CPU, grid)
+    assert benchmark(hashgrid_ours.solve_encode, problem).shape == (CODES, 32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_hashgrid_encode_half(benchmark: Any, dtype: torch.dtype) -> None:
+    problem = hashgrid_inputs.encoding(CPU, Shape(points=CODES, dtype=dtype))
+    assert benchmark(hashgrid_ours.solve_encode, problem).dtype == dtype
+
+
+@GRIDS
+def test_hashgrid_backward(benchmark: Any, grid: Shape) -> None:
+    problem = hashgrid_inputs.encoding(CPU, grid)
+    to_x, to_table = benchmark(hashgrid_ours.solve_both_backward, problem)
+    assert to_x.shape == problem.x.shape
+    assert to_table.shape == problem.table.shape
+
+
+@GRIDS
+def test_hashgrid_double_backward(benchmark: Any, grid: Shape) -> None:
+    problem = hashgrid_inputs.encoding(CPU, grid)
+    to_gradient, to_x, to_table, _ = benchmark(
+        torch.ops.warphash.hashgrid_double_backward,
+        problem.x,
+        problem.gradient,
+        problem.x,
+        problem.table,
+        None,
+        problem.spec.text,
+        *(True, True, True, False),
+        False,
+    )
+    assert to_gradient.shape == problem.gradient.shape
+    assert to_x.shape == problem.x.shape
+    assert to_table.shape == problem.table.shape

@@ -5,7 +5,7 @@ Builds the package into the Python that runs this (which must hold a CUDA torch)
 build isolation; runs every operator, the CUDA tests, the benches, and compute-sanitizer. Each step has a time limit and
 a log; a step that fails does not keep the others from running, unless they need it. A sanitizer that the machine
 refuses is recorded, not fatal. Written into the folder: gpu.json and gpu.md, a log a step, tests.xml, bench.json,
-roofline.png, hamming_algorithms.json.
+roofline_ROOM.png for each room, hamming_algorithms.json.
 Only the standard library is used here.
 """
 

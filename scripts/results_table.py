@@ -3,8 +3,8 @@
 
 results_table.py results/bench.json README.md docs/benchmarks.md
 
-A document named benchmarks.md gets every contestant with time, rate, share of the limit and check; the others get a
-table of peers' time over ours. No number is typed by hand.
+A document named benchmarks.md gets every contestant with time, rate, share of the limit and check; the others get
+tables of peers' time over ours, room by room. No number is typed by hand.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def text(data: Mapping[str, Any], full: bool) -> str:
         lines.append("\\* given less work and scaled up; *sampled*: the answer was checked on that part.")
     else:
         lines += ["Columns of peers: their time over ours, above 1 where warphash is faster.", ""]
-        lines += _room_tables(workloads) + _targets(workloads)
+        for room in dict.fromkeys(workload["room"] for workload in workloads):
+            own = [workload for workload in workloads if workload["room"] == room]
+            lines += [f"### {room}", "", *_room_tables(own), *_targets(own)]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -41,7 +41,12 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument("--full", action="store_true", help="every workload")
     out.add_argument("--threads", type=int, help="threads for everyone; default: the cores of this machine")
     out.add_argument("--json", type=Path, metavar="FILE", help="write all results there")
-    out.add_argument("--plot", type=Path, metavar="FILE", help="write the roofline picture there (PNG)")
+    out.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="write the roofline picture there (PNG), with the room's name where there are several",
+    )
     out.add_argument("--profile", type=Path, metavar="DIR", help="trace ours and the baselines instead of timing them")
     out.add_argument("--against", type=Path, metavar="FILE", help="compare with an earlier --json file")
     out.add_argument("--tolerance", type=float, default=0.15, help="slower than this is a regression (default 0.15)")
@@ -59,7 +64,10 @@ def load_rooms(names: Sequence[str]) -> list[Room]:
     unknown = [name for name in names if name not in ROOMS]
     if unknown:
         raise _Refused(f"ROOM: expected some of {', '.join(ROOMS)}, got {unknown[0]!r}")
-    return [importlib.import_module(f"bench.{name}").ROOM for name in names or ROOMS]
+    try:
+        return [importlib.import_module(f"bench.{name}").ROOM for name in names or ROOMS]
+    except ImportError as error:
+        raise Unavailable(f"the package is not built: {error}") from error
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -233,7 +241,7 @@ def _warn(described: dict[str, Any], outcomes: Sequence[Outcome], out: Console) 
         text = f"other programs kept {taken:.1f} of {described['cores']} cores busy: do not quote these figures"
         out.print(text, style="yellow", highlight=False)
     if any((row.of_limit or 0) > 1.1 for outcome in outcomes for row in outcome.rows):
-        text = "a share is above 100%: the machine was busier while its limits were measured"
+        text = "a share is above 100%: the machine was busier while its limits were measured, or reads share a line"
         out.print(text, style="yellow", highlight=False)
 
 

@@ -57,10 +57,17 @@ def _roofs(axes: Axes, room: Room, data: Mapping[str, Any], levels: Mapping[str,
     slopes = {level: limits[limit] for level, limit in levels.items() if limits.get(limit)}
     top = max(ceilings.values(), default=np.inf)
     fastest = max(slopes.values(), default=np.inf)
-    for name, ceiling in ceilings.items():
+    below, aside = 0.0, False
+    for name, ceiling in sorted(ceilings.items(), key=lambda item: item[1]):
         axes.plot([max(x[0], ceiling / fastest), x[-1]], [ceiling, ceiling], color=ROOF, lw=1.6, zorder=1)
-        _write(axes, f"{label(name)}  {ceiling / 1e9:.3g}", (x[-1], ceiling), xytext=(-8, 0), ha="right")
+        # Of two roofs that lie close together one has its name further left.
+        aside = ceiling < 1.3 * below and not aside
+        place = {"xytext": (-122 if aside else -8, 0), "ha": "right"}
+        _write(axes, f"{label(name)}  {ceiling / 1e9:.3g}", (x[-1], ceiling), **place)
+        below = ceiling
     for level, rate in slopes.items():
+        if x[0] * rate > top:  # above the other roofs everywhere in the picture
+            continue
         reached = min(x[-1], top / rate)
         dashes = LEVEL_STYLE.get(level, "solid")
         axes.plot([x[0], reached], [x[0] * rate, reached * rate], color=ROOF, lw=1.6, ls=dashes, zorder=1)
@@ -86,6 +93,26 @@ def _columns(axes: Axes, points: Mapping[str, list[tuple[float, float, dict[str,
             name, (float(np.exp(np.mean(np.log(places)))), 1.0), xycoords=("data", "axes fraction"), xytext=(0, 6),
             textcoords="offset points", ha="center", color=INK, fontsize=10,
         )  # fmt: skip
+
+
+def _dots(
+    axes: Axes,
+    name: str,
+    placed: list[tuple[float, float, dict[str, Any]]],
+    style: Mapping[str, Any],
+    order: int,
+    turn: tuple[int, int],
+) -> None:
+    """A contestant's points: filled, or hollow where the workload says so. turn: its place among how many."""
+    for hollow in (False, True):
+        dots = [(_dodge(at, *turn), rate) for at, rate, facts in placed if bool(facts.get("hollow")) is hollow]
+        if not dots:
+            continue
+        paint = {"facecolors": "none", "edgecolors": style["color"], "linewidths": 1.4}
+        if not hollow:
+            paint = {"color": style["color"], "edgecolors": PAPER, "linewidths": 0.7}
+        others = {key: value for key, value in style.items() if key != "color"}
+        axes.scatter(*np.array(dots).T, label=None if hollow else name, zorder=order, **paint, **others)
 
 
 def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], file: Path) -> bool:
@@ -120,12 +147,12 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
             }
         )
         columns: dict[float, list[float]] = defaultdict(list)
-        for intensity, rate, _ in points[name]:
-            columns[_dodge(intensity, index, len(points))].append(rate)
+        for intensity, rate, facts in points[name]:
+            if not facts.get("hollow"):
+                columns[_dodge(intensity, index, len(points))].append(rate)
         for place, there in columns.items():
             axes.plot([place] * 2, [min(there), max(there)], color=style["color"], lw=2.4, alpha=0.3, zorder=3)
-        dots = np.array([(place, rate) for place, there in columns.items() for rate in there])
-        axes.scatter(*dots.T, label=name, zorder=5 if mine else 4, edgecolors=PAPER, linewidths=0.7, **style)
+        _dots(axes, name, points[name], style, 5 if mine else 4, (index, len(points)))
     _columns(axes, points)
     axes.grid(True, which="major", color=GRID, lw=0.8, zorder=0)
     axes.set_axisbelow(True)
@@ -141,6 +168,8 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
     level = machine.get("features", {}).get("isa", "")
     figure.text(0.075, 0.945, f"{room.name}: contestants under the machine's roofs", fontsize=15, weight="bold")
     figure.text(0.075, 0.912, f"{where}, {settings['threads']} threads, {level}, {data['date'][:10]}", color=ROOF)
+    if room.hollow:
+        axes.scatter([], [], facecolors=PAPER, edgecolors=ROOF, linewidths=1.4, label=room.hollow)
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, borderaxespad=0, labelspacing=0.85)
     if ours:
         legend.get_texts()[0].set_fontweight("bold")

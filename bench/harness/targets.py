@@ -33,7 +33,7 @@ def _judge(
     target: Target, outcome: Outcome, by_name: Mapping[str, Outcome], isa: str, settings: Settings, limits: Limits
 ) -> Verdict | None:
     if isinstance(target, NoSlower):
-        text = f"at most {target.times:g}x the time of '{target.than}'"
+        text = f"at most {target.times:.3g}x the time of '{target.than}'"
         other = by_name.get(target.than)
         if other is None or other.ours.seconds is None or outcome.ours.seconds is None:
             return Verdict(text, None, "the other workload was not run")

@@ -70,6 +70,17 @@ class Need:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """Needs of which one begins where another ends, so that their times add up; name: of all together, in the table.
+
+    Such as a table that is read level after level: each level has a size of its own, and each size a rate.
+    """
+
+    name: str
+    needs: Sequence[Need]
+
+
+@dataclass(frozen=True)
 class Faster:
     """Target: at least `times` as fast as a contestant whose name starts with `than`, on a machine of this level."""
 
@@ -115,7 +126,7 @@ class Workload:
     group: str
     make: Callable[[torch.device], Any]
     contestants: Sequence[Contestant]
-    needs: Sequence[Need]
+    needs: Sequence[Need | Chain]
     items: float
     operations: float
     traffic: float
@@ -131,7 +142,8 @@ class Workload:
 class Room:
     """item: what rates count; operation: what the roofline picture counts.
 
-    ceilings: limit name -> operations that one unit of the limit does.
+    ceilings: limit name -> operations that one unit of the limit does. hollow: what the hollow marks in the picture
+    are, those of workloads with the fact "hollow".
     """
 
     name: str
@@ -139,6 +151,7 @@ class Room:
     operation: str
     workloads: Sequence[Workload]
     ceilings: Mapping[str, float]
+    hollow: str = ""
 
 
 def chosen(rooms: Sequence[Room], mode: str, only: str | None, device: str) -> list[tuple[Room, Workload]]:

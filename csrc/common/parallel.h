@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace warphash {
 
@@ -14,7 +15,15 @@ void run_tasks(int64_t tasks, void (*body)(void* context, int64_t task), void* c
 
 template <class Body>
 void parallel_tasks(int64_t tasks, Body&& body) {
-  run_tasks(tasks, [](void* context, int64_t task) { (*static_cast<Body*>(context))(task); }, &body);
+  using Function = std::remove_reference_t<Body>;
+  run_tasks(tasks, [](void* context, int64_t task) { (*static_cast<Function*>(context))(task); }, &body);
+}
+
+// As above, but the caller does it all where there is too little work to be worth waking the threads for.
+template <class Body>
+void parallel_tasks_if(bool worth_it, int64_t tasks, Body&& body) {
+  if (worth_it) return parallel_tasks(tasks, body);
+  for (int64_t task = 0; task < tasks; ++task) body(task);
 }
 
 }  // namespace warphash

@@ -16,6 +16,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "common/isa.h"
@@ -141,6 +142,45 @@ double bandwidth(size_t bytes, int threads, const std::function<void(char*, size
   return rate * static_cast<double>(piece);
 }
 
+// Random rows of a table, so many that they reach each of its lines, and not so few that a core could learn them. Threads
+// begin at different ones and go round.
+class Places {
+ public:
+  static constexpr size_t step = 4096, ahead = 32;
+
+  explicit Places(size_t rows) : count_(std::max<size_t>(size_t{1} << 18, (rows / 4 + step - 1) / step * step)) {
+    rows_.resize(count_ + ahead);
+    uint64_t state = 88172645463325252u;
+    for (uint32_t& row : rows_) {
+      state ^= state << 13;
+      state ^= state >> 7;
+      state ^= state << 17;
+      row = static_cast<uint32_t>((state >> 32) * rows >> 32);
+    }
+  }
+
+  // Places a second of all threads, where work(thread, places) does `step` of them.
+  template <class Work>
+  double rate(int threads, const Work& work) const {
+    const size_t steps = count_ / step;
+    std::vector<size_t> next(static_cast<size_t>(threads));
+    for (size_t thread = 0; thread < next.size(); ++thread) next[thread] = steps * thread / next.size();
+    const double rounds = rounds_per_second(threads, [&](int thread, int64_t rounds) {
+      size_t at = next[static_cast<size_t>(thread)];
+      for (int64_t round = 0; round < rounds; ++round) {
+        work(thread, rows_.data() + at * step);
+        at = at + 1 == steps ? 0 : at + 1;
+      }
+      next[static_cast<size_t>(thread)] = at;
+    });
+    return rounds * static_cast<double>(step);
+  }
+
+ private:
+  size_t count_;
+  std::vector<uint32_t> rows_;
+};
+
 }  // namespace
 
 int most_threads() { return std::max(64, 4 * static_cast<int>(std::thread::hardware_concurrency())); }
@@ -188,6 +228,40 @@ double gather_rate(size_t bytes, int threads) {
     consumed += sum;
   });
   return rate * static_cast<double>(reads);
+}
+
+double row_gather_rate(size_t bytes, int threads) {
+  const size_t rows = std::max<size_t>(1, bytes / 8);
+  const Buffer table = make_buffer(rows * 8);
+  const Places places(rows);
+  std::vector<decltype(Loops::gather_rows)> ways = {loops_scalar().gather_rows};
+  if (machine_isa() >= Isa::avx2) ways.push_back(loops_avx2().gather_rows);
+  if (machine_isa() >= Isa::avx512) ways.push_back(loops_avx512().gather_rows);
+  double best = 0;
+  for (const auto gather : ways)
+    best = std::max(best, places.rate(threads, [&](int, const uint32_t* some) {
+      consumed += gather(table.get(), some, Places::step);
+    }));
+  return best;
+}
+
+double row_update_rate(size_t bytes, int threads) {
+  const size_t rows = std::max<size_t>(1, bytes / 8);
+  std::vector<Buffer> tables;
+  for (int thread = 0; thread < threads; ++thread) tables.push_back(make_buffer(rows * 8));
+  const Places places(rows);
+  const auto update = [&](auto ahead) {
+    return places.rate(threads, [&](int thread, const uint32_t* some) {
+      typedef float Pair __attribute__((vector_size(8)));
+      Pair* table = reinterpret_cast<Pair*>(tables[static_cast<size_t>(thread)].get());
+      const Pair one = {1e-3f, 1e-3f};
+      for (size_t i = 0; i < Places::step; ++i) {
+        if constexpr (ahead) __builtin_prefetch(table + some[i + Places::ahead], 1);
+        table[some[i]] = table[some[i]] + one;
+      }
+    });
+  };
+  return std::max(update(std::true_type{}), update(std::false_type{}));
 }
 
 double unit_rate(Unit unit, int threads) {

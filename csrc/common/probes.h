@@ -21,11 +21,13 @@ struct Loops {
   uint64_t (*read)(const void* data, size_t bytes);
   void (*write)(void* data, size_t bytes);         // through the caches
   void (*write_around)(void* data, size_t bytes);  // past the caches; null: there is no such store
-  Loop popcount;                                   // 64-bit words counted, by the set's best way; AVX2: compared
-  Loop popcount_words;                             // the same, one general register at a time
-  Loop distance;                                   // words counted after an exclusive or, and summed: Hamming's loop
-  Loop multiply_add;                               // float32 multiply-adds, fused where the set has it
-  Loop int8_dot;                                   // int8 multiply-adds into int32
+  // Rows of 8 bytes at the places given, as many at once as the set can; count is a multiple of 64.
+  uint64_t (*gather_rows)(const void* table, const uint32_t* rows, size_t count);
+  Loop popcount;        // 64-bit words counted, by the set's best way; AVX2: compared
+  Loop popcount_words;  // the same, one general register at a time
+  Loop distance;        // words counted after an exclusive or, and summed: Hamming's loop
+  Loop multiply_add;    // float32 multiply-adds, fused where the set has it
+  Loop int8_dot;        // int8 multiply-adds into int32
 };
 
 const Loops& loops_scalar();
@@ -49,6 +51,14 @@ double write_bandwidth(size_t bytes, int threads);
 
 // Reads a second of one 64-byte line each, at independent random places of one buffer that all threads share.
 double gather_rate(size_t bytes, int threads);
+
+// Rows of 8 bytes read a second at random places of one table that all threads share, by the best of single loads and the
+// vector gathers of this machine. The places are read from memory in order, 4 bytes each, as a kernel's own would be.
+double row_gather_rate(size_t bytes, int threads);
+
+// Additions a second of two floats to a row of 8 bytes at random places. Each thread has a table of this size for itself: two
+// that write to one take its lines from each other. The better of asking for rows ahead and not.
+double row_update_rate(size_t bytes, int threads);
 
 enum class Unit {
   popcount_portable,  // shifts, masks and a multiplication

@@ -44,6 +44,18 @@ void write_around(void* data, size_t bytes) {
   _mm_sfence();
 }
 
+uint64_t gather_rows(const void* table, const uint32_t* rows, size_t count) {
+  const long long* words = static_cast<const long long*>(table);
+  const __m256i all = _mm256_set1_epi64x(-1);
+  __m256i a[4] = {};
+  for (size_t i = 0; i < count; i += 16)
+    for (int j = 0; j < 4; ++j) {
+      const __m128i places = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i + 4 * j));
+      a[j] = _mm256_add_epi64(a[j], _mm256_mask_i32gather_epi64(_mm256_setzero_si256(), words, places, all, 8));
+    }
+  return sum_words(_mm256_add_epi64(_mm256_add_epi64(a[0], a[1]), _mm256_add_epi64(a[2], a[3])));
+}
+
 // The comparing loop of hamming_avx2.cpp without its loads: tables that serve two queries, three nibbles of 32 codes added
 // before the halves are taken apart: 12 words.
 uint64_t distance_nibbles(int64_t rounds) {
@@ -107,9 +119,15 @@ uint64_t multiply_add(int64_t rounds) {
 }  // namespace
 
 const Loops& loops_avx2() {
-  static constexpr Loops loops = {
-      read, write, write_around, {distance_nibbles, 4 * 12}, {popcount_words, 8}, {distance, 4}, {multiply_add, 12 * 8},
-      {}};
+  static constexpr Loops loops = {read,
+                                  write,
+                                  write_around,
+                                  gather_rows,
+                                  {distance_nibbles, 4 * 12},
+                                  {popcount_words, 8},
+                                  {distance, 4},
+                                  {multiply_add, 12 * 8},
+                                  {}};
   return loops;
 }
 

@@ -44,6 +44,17 @@ void write_around(void* data, size_t bytes) {
   _mm_sfence();
 }
 
+uint64_t gather_rows(const void* table, const uint32_t* rows, size_t count) {
+  __m512i a[4] = {};
+  for (size_t i = 0; i < count; i += 32)
+    for (int j = 0; j < 4; ++j) {
+      const __m256i places = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows + i + 8 * j));
+      // With a mask and a zero, so that a gather does not wait for the register it merges into.
+      a[j] = _mm512_add_epi64(a[j], _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, places, table, 8));
+    }
+  return sum_words(_mm512_add_epi64(_mm512_add_epi64(a[0], a[1]), _mm512_add_epi64(a[2], a[3])));
+}
+
 // One statement for all chains: with one each, the compiler keeps the chains in memory.
 uint64_t popcount(int64_t rounds) {
   __m512i a = _mm512_set1_epi64(1), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
@@ -107,6 +118,7 @@ const Loops& loops_avx512() {
   static constexpr Loops loops = {read,
                                   write,
                                   write_around,
+                                  gather_rows,
                                   {popcount, 8 * 8},
                                   {},
                                   {distance, 8 * 8},

@@ -31,6 +31,18 @@ void write(void* data, size_t bytes) {
   for (size_t i = 0; i < bytes / 8; ++i) words[i] = i;
 }
 
+uint64_t gather_rows(const void* table, const uint32_t* rows, size_t count) {
+  const uint64_t* words = static_cast<const uint64_t*>(table);
+  uint64_t a = 0, b = 0, c = 0, d = 0;
+  for (size_t i = 0; i < count; i += 4) {
+    a += words[rows[i]];
+    b += words[rows[i + 1]];
+    c += words[rows[i + 2]];
+    d += words[rows[i + 3]];
+  }
+  return a + b + c + d;
+}
+
 uint64_t count_portable(uint64_t x) {
   x = x - (x >> 1 & 0x5555555555555555u);
   x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
@@ -63,7 +75,7 @@ uint64_t multiply_add(int64_t rounds) {
 }  // namespace
 
 const Loops& loops_scalar() {
-  static constexpr Loops loops = {read, write, nullptr, {popcount, 4}, {}, {}, {multiply_add, 8}, {}};
+  static constexpr Loops loops = {read, write, nullptr, gather_rows, {popcount, 4}, {}, {}, {multiply_add, 8}, {}};
   return loops;
 }
 

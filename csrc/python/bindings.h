@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parts of the module _C, one file each.
+// The parts of the module _C, one file each, and what they share.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include <string>
+
+#include "common/isa.h"
+
+// By its name, whether or not this machine has it.
+inline warphash::Isa isa_named(const std::string& name) {
+  for (int level = 0; level < 4; ++level)
+    if (name == warphash::isa_name(static_cast<warphash::Isa>(level))) return static_cast<warphash::Isa>(level);
+  throw pybind11::value_error("isa must be scalar, avx2, avx512 or amx, got '" + name + "'");
+}
+
 void bind_probes(pybind11::module_& module);
+// After this one the module has a submodule `kernels`, to which the others add.
 void bind_hamming(pybind11::module_& module);
+void bind_hashgrid(pybind11::module_& module);

@@ -2,7 +2,11 @@
 // pybind11 module _C: carries the operators' registrars, tells what was built and what the machine can do.
 #include <pybind11/pybind11.h>
 
+#include <cstddef>
+#include <cstdint>
+
 #include "common/isa.h"
+#include "common/memory.h"
 #include "python/bindings.h"
 
 namespace py = pybind11;
@@ -27,6 +31,12 @@ PYBIND11_MODULE(_C, module) {
     features["amx_permitted"] = warphash::chosen_isa() == Isa::amx && warphash::amx_permitted();
     return features;
   });
+  module.def(
+      "prefer_large_pages",
+      [](uintptr_t address, size_t bytes) { warphash::prefer_large_pages(reinterpret_cast<void*>(address), bytes); },
+      py::arg("address"), py::arg("bytes"),
+      "Wishes for large pages for memory of the caller's own, before it is first written; changes no result.");
   bind_probes(module);
   bind_hamming(module);
+  bind_hashgrid(module);
 }

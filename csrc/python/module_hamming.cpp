@@ -20,16 +20,10 @@ using namespace warphash::hamming;
 using Codes = py::array_t<uint8_t, py::array::c_style>;
 using Weights = py::array_t<float, py::array::c_style>;
 
-warphash::Isa isa_of(const std::string& name) {
-  for (int level = 0; level < 4; ++level)
-    if (name == warphash::isa_name(static_cast<warphash::Isa>(level))) return static_cast<warphash::Isa>(level);
-  throw py::value_error("isa must be scalar, avx2, avx512 or amx, got '" + name + "'");
-}
-
 // The choice for searches goes without AMX where Linux refuses it; who names it here wants no other.
 Choice kernels_named(const std::string& name) {
-  const Choice choice = kernels_for(isa_of(name));
-  if (isa_of(name) == warphash::Isa::amx && choice.amx == nullptr)
+  const Choice choice = kernels_for(isa_named(name));
+  if (isa_named(name) == warphash::Isa::amx && choice.amx == nullptr)
     throw std::runtime_error("isa amx: the operating system refuses the AMX tile state");
   return choice;
 }

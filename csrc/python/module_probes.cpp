@@ -70,6 +70,11 @@ void bind_probes(py::module_& module) {
               "Bytes written a second to a buffer of this size, by the better of ordinary and cache-bypassing stores.");
   bind_memory(sub, "gather_rate", probes::gather_rate,
               "64-byte lines read a second at random places of one buffer of this size.");
+  bind_memory(
+      sub, "row_gather_rate", probes::row_gather_rate,
+      "8-byte rows read a second at random places of one table of this size, by the best of loads and gathers.");
+  bind_memory(sub, "row_update_rate", probes::row_update_rate,
+              "Additions a second to 8-byte rows at random places; each thread has a table of this size.");
   bind_unit(sub, "popcount_portable", Unit::popcount_portable, "64-bit words counted a second, by shifts and masks.");
   bind_unit(sub, "popcount_word", Unit::popcount_word, "64-bit words counted a second by popcnt.");
   bind_unit(sub, "distance_avx2", Unit::distance_avx2, "64-bit words compared a second by AVX2 nibble tables.");

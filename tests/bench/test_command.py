@@ -96,6 +96,15 @@ def test_list(capsys):
     assert "jaccard" in text
 
 
+def test_a_room_that_cannot_be_imported(monkeypatch, capsys):
+    def fail(name):
+        raise ImportError("No module named 'warphash'")
+
+    monkeypatch.setattr(cli.importlib, "import_module", fail)
+    assert main(["--list"]) == 2
+    assert capsys.readouterr().err == "python -m bench: the package is not built: No module named 'warphash'\n"
+
+
 @pytest.fixture
 def nothing_runs(monkeypatch):
     """A wrong call is told before anything is measured."""

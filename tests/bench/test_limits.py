@@ -10,7 +10,7 @@ from warphash import _C
 
 from bench.harness.limits import LARGEST_BUFFER, SMALLEST_BUFFER, Limits, cpu_probe, label, memory_limit
 from bench.harness.model import bounds, named_share, nearest
-from bench.harness.workload import Need
+from bench.harness.workload import Chain, Need
 
 RATES = {"fast": 100.0, "slow": 10.0, "read:65536": 1000.0}
 
@@ -52,6 +52,22 @@ def test_units_out_of_reach_do_not_count_but_memory_does():
     needs = [Need({"fast": 100.0, "slow": 100.0}), Need({"read:65536": 2000.0})]
     assert nearest(needs, limits(), frozenset({"slow"})).limit == "slow"
     assert nearest(needs, limits(), frozenset()).limit == "read:65536"
+
+
+def test_a_chain_takes_the_sum_of_its_needs():
+    chain = Chain("levels", [Need({"fast": 200.0, "slow": 200.0}), Need({"slow": 10.0})])
+    (bound,) = bounds([chain], limits())
+    assert (bound.limit, bound.seconds) == ("levels", 3.0)
+    assert nearest([chain, Need({"read:65536": 5000.0})], limits()).seconds == 5.0
+    assert named_share([chain], "levels", 6.0, limits()) == 0.5
+    assert named_share([chain], "slow", 6.0, limits()) is None
+
+
+def test_a_chain_with_a_link_that_nobody_can_measure_says_nothing():
+    chain = Chain("levels", [Need({"fast": 200.0}), Need({"absent": 10.0})])
+    assert bounds([chain], limits()) == []
+    assert named_share([chain], "levels", 6.0, limits()) is None
+    assert bounds([Chain("nothing", [])], limits()) == []
 
 
 def test_no_unit_at_all():
@@ -118,6 +134,15 @@ def test_caches_are_faster_than_memory():
     assert _C.probes.gather_rate(256 << 20) * 64 < 4 * far + near
 
 
+def test_rows_are_read_and_added_to_faster_in_small_tables():
+    for probe in (_C.probes.row_gather_rate, _C.probes.row_update_rate):
+        near, far = probe(32 << 10), probe(256 << 20)
+        assert near > far > 1e6
+        assert near < 8 * _C.probes.core_clock()
+    assert cpu_probe("row_gather:65536", 2) > 0
+    assert cpu_probe("row_update:65536", 2) > 0
+
+
 def test_threads_share_the_work():
     assert _C.probes.read_bandwidth(64 << 10, 2) > 1e8
     assert _C.probes.write_bandwidth(64 << 10, 2) > 1e8
@@ -128,6 +153,8 @@ def test_threads_share_the_work():
     [
         (lambda: _C.probes.read_bandwidth(10), "bytes"),
         (lambda: _C.probes.gather_rate(1 << 20, 0), "threads"),
+        (lambda: _C.probes.row_gather_rate(10), "bytes"),
+        (lambda: _C.probes.row_update_rate(1 << 20, 0), "threads"),
         (lambda: _C.probes.popcount_portable(-1), "threads"),
         (lambda: _C.probes.popcount_portable(max(64, 4 * os.cpu_count()) + 1), "threads: expected 1 to"),
         (lambda: _C.probes.write_bandwidth(1 << 20, 2**30), "threads: expected 1 to"),

@@ -2,6 +2,7 @@
 """The JSON record, the table, the picture, and the comparison with an earlier run."""
 
 import copy
+import dataclasses
 import importlib.util
 import io
 import json
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -89,6 +91,18 @@ def test_picture_is_drawn(tmp_path, data):
     with Image.open(file) as image:
         assert image.width > 1000
         assert len(image.convert("RGB").getcolors(1 << 20)) > 100
+
+
+def test_hollow_marks_are_drawn_and_explained(tmp_path, data):
+    data["workloads"].append({**data["workloads"][0], "facts": {"hollow": True}})
+    files = [tmp_path / name for name in ("filled.png", "hollow.png")]
+    assert plot.roofline(fakes.room(), data, {}, files[0])
+    assert plot.roofline(dataclasses.replace(fakes.room(), hollow="hollow: twice"), data, {}, files[1])
+    images = [np.asarray(Image.open(file).convert("L"), dtype=int) for file in files]
+    width = images[0].shape[1]
+    differing = np.argwhere(images[0] != images[1])
+    assert len(differing) > 0
+    assert (differing[:, 1] > 0.775 * width).all()  # in the legend
 
 
 def test_no_picture_without_points(tmp_path, data):
