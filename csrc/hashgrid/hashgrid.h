@@ -71,7 +71,7 @@ struct Kernels {
                                   int64_t stride);
   // The same for the derivative along v: value (the derivative along v), to_x += factor * its derivative in x.
   void (*contract_twice[most_dims + 1])(const Piece<Real>& piece, Interpolation interpolation, const Real* v, int count,
-                                        Real factor, Real* value, Real* to_x, int64_t stride);
+                                        Real factor, Real* value, Real* to_x, int64_t v_stride, int64_t x_stride);
   // Adds weights[k] * values [point][feature] to the rows of a level's gradient that lie in the range.
   void (*scatter[row_layouts])(const Piece<Real>& piece, const Real* weights, int corners, int points, int count,
                                const Real* values, int features, const Range& range, Real* level_gradient);

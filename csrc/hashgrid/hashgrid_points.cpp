@@ -97,8 +97,9 @@ class Chunk {
     Real* staged = staged_.data() == nullptr ? nullptr : staged_.data() + number * input_.features * stride_;
     const bool flat = grid_.interpolation == Interpolation::nearest && task_ == Task::second;
     if (staged != nullptr && (!active || flat)) std::fill(staged, staged + input_.features * stride_, Real(0));
-    if ((active || (output_.parts != nullptr && task_ == Task::first)) && !flat)
-      run_pieces(number, first, count, active, staged);
+    // A level of weight zero is worked through for its own weight's derivative alone.
+    if ((active || output_.parts != nullptr) && !flat)
+      run_pieces(number, first, count, active, active ? staged : nullptr);
     if (active && staged != nullptr)
       for (int64_t point : unusable_) set(staged, input_.features, point, nan);
     return active;
@@ -148,7 +149,7 @@ class Chunk {
           kernels_.contract[dims](piece_, here, weight, value_, to_x, stride);
         else
           kernels_.contract_twice[dims](piece_, grid_.interpolation, v_.data() + at, here, weight, value_, to_x,
-                                        active ? stride_ : stride);
+                                        stride_, stride);
       }
       if (output_.parts != nullptr) add_values(values, here, number, first + at);
     }

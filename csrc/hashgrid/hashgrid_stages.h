@@ -260,7 +260,7 @@ void contract(const Piece<typename L::Real>& piece, int count, typename L::Real 
 template <class L, int dims>
 void contract_twice(const Piece<typename L::Real>& piece, Interpolation interpolation, const typename L::Real* v,
                     int count, typename L::Real factor, typename L::Real* value_out, typename L::Real* to_x,
-                    int64_t stride) {
+                    int64_t v_stride, int64_t x_stride) {
   using Real = typename L::Real;
   using Reals = typename L::Reals;
   constexpr int points = piece_points(dims);
@@ -273,7 +273,7 @@ void contract_twice(const Piece<typename L::Real>& piece, Interpolation interpol
 #pragma GCC unroll 7
     for (int axis = 0; axis < dims; ++axis) {
       const Reals upper = load<Reals>(piece.upper + axis * points + i), lower = Real(1) - upper;
-      const Reals rate = load<Reals>(piece.slope + axis * points + i), step = load<Reals>(v + axis * stride + i);
+      const Reals rate = load<Reals>(piece.slope + axis * points + i), step = load<Reals>(v + axis * v_stride + i);
       const Reals along_rate = step * rate;
       Reals along_bend = rate;
       if (smooth) along_bend = step * load<Reals>(piece.bend + axis * points + i);
@@ -303,7 +303,7 @@ void contract_twice(const Piece<typename L::Real>& piece, Interpolation interpol
     store(value_out + i, along[0]);
 #pragma GCC unroll 7
     for (int axis = 0; axis < dims; ++axis) {
-      Real* to = to_x + axis * stride + i;
+      Real* to = to_x + axis * x_stride + i;
       store(to, load<Reals>(to) + factor * along_slope[axis][0]);
     }
   }

@@ -93,7 +93,7 @@ void table_pass(const Kernels<Real>& kernels, const Input<Real>& input, Real* to
   const std::vector<Range> ranges = ranges_of(grid);
   for (int64_t first = 0; first == 0 || first < input.points; first += points) {
     const int64_t count = nothing ? 0 : std::min(points, input.points - first);
-    parallel_tasks((count + share - 1) / share, [&](int64_t task) {
+    parallel_tasks_if(worth_threads(input), (count + share - 1) / share, [&](int64_t task) {
       const int64_t begin = task * share, here = std::min(share, count - begin);
       std::vector<int64_t> unusable;
       split_points(input.x + (first + begin) * dims, here, dims, largest, x.data() + begin, stride, unusable);
@@ -106,7 +106,7 @@ void table_pass(const Kernels<Real>& kernels, const Input<Real>& input, Real* to
       }
     });
     const Block<Real> block{count, stride, x.data(), twice ? v.data() : nullptr, gradient.data()};
-    parallel_tasks(static_cast<int64_t>(ranges.size()), [&](int64_t task) {
+    parallel_tasks_if(worth_threads(input), static_cast<int64_t>(ranges.size()), [&](int64_t task) {
       const Range& range = ranges[static_cast<size_t>(task)];
       if (first == 0) {
         Real* to = to_table + (grid.levels[range.level].offset + range.first) * input.features;

@@ -18,6 +18,13 @@ inline int64_t lines_of(const Level& level, int features, TableType type) {
 // All ranges, the longest work (fine levels) first; so many that every thread has one.
 std::vector<Range> ranges_of(const Grid& grid);
 
+// Whether points and rows are many enough for several threads.
+template <class Real>
+bool worth_threads(const Input<Real>& input) {
+  return input.points * input.grid->level_count() * input.grid->corners() > 4096 ||
+         input.grid->rows * input.features > 65536;
+}
+
 // to_table [rows, features], written whole: the sum over points of weight times gradient, or where input.v is not null, of
 // the weight's derivative along v times gradient.
 template <class Real>

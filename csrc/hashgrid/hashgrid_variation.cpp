@@ -73,7 +73,7 @@ void variation(const Kernels<Real>& kernels, const Input<Real>& input, Real* by_
   const int dims = grid.dims, levels = grid.level_count(), points = piece_points(dims);
   const int64_t parts = (input.points + share - 1) / share;
   std::vector<double> sums(static_cast<size_t>(parts * levels), 0.0);
-  parallel_tasks(parts * levels, [&](int64_t task) {
+  parallel_tasks_if(worth_threads(input), parts * levels, [&](int64_t task) {
     const int64_t first = task / levels * share, count = std::min(share, input.points - first),
                   stride = stride_of(count);
     const Buffer<Real> x(dims * stride);
@@ -110,7 +110,7 @@ void variation_gradient(const Kernels<Real>& kernels, const Input<Real>& input, 
   const Grid& grid = *input.grid;
   const int dims = grid.dims, points = piece_points(dims), features = input.features;
   const std::vector<Range> ranges = ranges_of(grid);
-  parallel_tasks(static_cast<int64_t>(ranges.size()), [&](int64_t task) {
+  parallel_tasks_if(worth_threads(input), static_cast<int64_t>(ranges.size()), [&](int64_t task) {
     const Range& range = ranges[static_cast<size_t>(task)];
     const Level& level = grid.levels[static_cast<size_t>(range.level)];
     Real* to = to_table + level.offset * features;

@@ -4,13 +4,7 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,36 +13,19 @@ from warphash import _C
 
 from .internal import internal_calls
 from .op_case import all_cases, same_bits
+from .processes import result_of, run
 
 LEVELS = ("scalar", "avx2", "avx512", "amx")
 MACHINE = LEVELS.index(_C.cpu_features()["machine_isa"])
-TESTS = Path(__file__).parents[1]
-
-
-def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """A Python child that finds the tests' modules."""
-    env = {**os.environ, "PYTHONPATH": str(TESTS), **environment}
-    return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=300, check=False
-    )
-
-
-@functools.cache
-def child(task: str, **environment: str) -> Any:
-    """The result of a task of conformance.child."""
-    done = run(["-m", "conformance.child", task], **environment)
-    if done.returncode:
-        killed = f"killed by {signal.Signals(-done.returncode).name}" if done.returncode < 0 else "failed"
-        pytest.fail(f"{task} {environment} {killed} at: {done.stderr[-2000:]}", pytrace=False)
-    return json.loads(done.stdout)
+child = functools.partial(result_of, "conformance.child")
 
 
 @pytest.mark.parametrize("level", LEVELS[: MACHINE + 1])
 def test_every_level_gives_the_same_bits_between_forbidden_pages(level: str) -> None:
     digests, scalar = child("digests", WARPHASH_ISA=level), child("digests", WARPHASH_ISA="scalar")
     assert digests["isa"] == level
-    for case in all_cases():
-        assert digests[case.op] == scalar[case.op]
+    assert set(digests) == {"isa", *(x.op for x in (*all_cases(), *internal_calls()))}
+    assert {**digests, "isa": "scalar"} == scalar
 
 
 def test_forbidden_pages_kill() -> None:

@@ -116,8 +116,9 @@ def test_gradients_are_the_dense_formulas(differentiable: OpCase) -> None:
         out = _value(function, sample, places)(*inputs)
         weights = torch.linspace(-1, 2, out.numel()).view(out.shape).requires_grad_()
         first = torch.autograd.grad(out, inputs, weights, create_graph=True)
-        # A second derivative: of the gradient's square, in the weights that came from above.
-        second = torch.autograd.grad(sum((g * g).sum() for g in first), weights)
+        # Second derivatives: of the gradient's square, in the weights that came from above and in the inputs.
+        square = sum((g * g).sum() for g in first)
+        second = torch.autograd.grad(square, [weights, *inputs], materialize_grads=True)
         results.append((first, second))
     _close(*results)
 

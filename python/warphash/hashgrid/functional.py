@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .. import _checks
 from ..interop import as_tensor, like
-from .registration import HashgridEncode, compute_dtype
-from .registration_variation import Variation
+from .registration import compute_dtype, encoded
+from .registration_variation import variation
 from .spec import GridSpec
 
 TABLE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -64,6 +64,11 @@ def _weights(level_weights: Any, table: Tensor, spec: GridSpec) -> Tensor | None
     return weights.to(wide)
 
 
+def _flat(points: Tensor) -> Tensor:
+    """``[N, dims]``, by sizes that are known where N is 0 too."""
+    return points[None] if points.dim() == 1 else points.flatten(0, -2)
+
+
 def encode(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = None) -> Any:
     """Multiresolution hash encoding of points.
 
@@ -100,9 +105,8 @@ def encode(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = None) -> 
     rows = checked_table(table, grid)
     points = _points(x, rows, grid)
     weights = _weights(level_weights, rows, grid)
-    flat = points.reshape(-1, grid.dims)
-    encoded = HashgridEncode.apply(flat, rows, weights, grid.text)  # type: ignore[no-untyped-call]
-    return like(x, encoded.reshape(*points.shape[:-1], grid.output_features))
+    flat = _flat(points)
+    return like(x, encoded(flat, rows, weights, grid.text).reshape(*points.shape[:-1], grid.output_features))
 
 
 def total_variation(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = None) -> Any:
@@ -134,9 +138,8 @@ def total_variation(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = 
     rows = checked_table(table, grid)
     points = _points(x, rows, grid)
     weights = _weights(level_weights, rows, grid)
-    flat = points.reshape(-1, grid.dims)
-    by_level = Variation.apply(flat, rows, grid.text)  # type: ignore[no-untyped-call]
-    mean = by_level / max(flat.shape[0], 1)
+    flat = _flat(points)
+    mean = variation(flat, rows, grid.text) / max(flat.shape[0], 1)
     return like(x, mean.sum() if weights is None else (mean * weights).sum())
 
 

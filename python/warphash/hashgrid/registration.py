@@ -182,6 +182,15 @@ class HashgridEncode(torch.autograd.Function):
     backward = staticmethod(_encode_backward)
 
 
+# One call of torch.compile's graph. Where it traces into an autograd.Function itself, derivatives taken inside of the
+# graph (torch.func.grad, torch.autograd.grad) are cut off from their own derivatives, without a word.
+@torch.compiler.allow_in_graph
+def encoded(x: Tensor, table: Tensor, level_weights: Tensor | None, grid: str) -> Tensor:
+    """``hashgrid_encode`` for eager calls, the compiler and torch.func."""
+    out: Tensor = HashgridEncode.apply(x, table, level_weights, grid)  # type: ignore[no-untyped-call]
+    return out
+
+
 class HashgridBackward(torch.autograd.Function):
     """``hashgrid_backward`` with its derivative."""
 

@@ -83,6 +83,14 @@ class Variation(torch.autograd.Function):
     backward = staticmethod(_backward)
 
 
+# One call of the compiler's graph, as that of the encoding.
+@torch.compiler.allow_in_graph
+def variation(x: Tensor, table: Tensor, grid: str) -> Tensor:
+    """``hashgrid_variation`` for eager calls, the compiler and torch.func."""
+    by_level: Tensor = Variation.apply(x, table, grid)  # type: ignore[no-untyped-call]
+    return by_level
+
+
 class VariationBackward(torch.autograd.Function):
     """``hashgrid_variation_backward`` with its derivative."""
 
