@@ -27,7 +27,7 @@ BUILD_INPUTS := CMakeLists.txt pyproject.toml $(shell find cmake csrc -type f) $
 
 .PHONY: help
 help:
-	@echo 'make bench     benches of every kernel against its peers: table, results/bench.json, results/roofline.png'
+	@echo 'make bench     benches of every kernel against its peers: table, results/bench.json, results/roofline_ROOM.png'
 	@echo 'make test      the tests (ARGS: options of pytest)'
 	@echo 'make build     .venv with pinned requirements, and the package in it'
 	@echo 'make emulate   the CUDA kernels on the CPU: plain, AddressSanitizer + UBSan, race detector'

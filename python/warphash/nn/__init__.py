@@ -1,7 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers built on the kernels."""
 
+from .encoding import HashGrid, progressive_levels
 from .hashing import HashHead
+from .rigid import RigidTransform, fit_frame
+from .sdf import SDFNetwork, SDFOutput, eikonal_loss, neus_alpha
 from .shallow import LinearHash, itq, random_projection
 
-__all__ = ["HashHead", "LinearHash", "itq", "random_projection"]
+__all__ = [
+    "HashGrid",
+    "HashHead",
+    "LinearHash",
+    "RigidTransform",
+    "SDFNetwork",
+    "SDFOutput",
+    "eikonal_loss",
+    "fit_frame",
+    "itq",
+    "neus_alpha",
+    "progressive_levels",
+    "random_projection",
+]
