@@ -57,7 +57,7 @@ def test_launch_limits() -> None:
 
 def test_groups_of_floats_are_aligned() -> None:
     room = np.zeros(6, np.float32)
-    with pytest.raises(EmulationError, match="red, block .*multiple of the group's size"):
+    with pytest.raises(EmulationError, match=r"red, block .*multiple of the group's size"):
         load(SOURCES).unaligned_adds(room[room.ctypes.data % 8 // 4 :])
 
 

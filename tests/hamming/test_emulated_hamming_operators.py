@@ -3,40 +3,22 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import warphash  # noqa: F401  (registers the CPU operators)
-from cuda_emulation import build
 from cuda_emulation.emulated import MODE
+from cuda_emulation.operators import load_operators
 
 from .test_emulated_hamming import KERNELS
 
 pytestmark = pytest.mark.skipif(MODE != "plain", reason="the kernels are checked in the other modes by their own tests")
 
-OPERATORS = "tests/hamming/emulated_operators.cpp"
-TARGET = "TORCH_TARGET_VERSION=0x020a000000000000"
-
 
 @pytest.fixture(scope="module")
 def emulated() -> Any:
-    """torch.ops of the library with the emulated operators."""
-    folder, torch_folder = build.DEFAULT_FOLDER / "operators", Path(torch.__file__).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch, build._locked(folder):
-        patch.setenv("CPLUS_INCLUDE_PATH", str(torch_folder / "include"))
-        objects = [build._compile(build.ROOT / source, "plain", [], folder) for source in KERNELS]
-        objects.append(build._compile(build.ROOT / OPERATORS, "plain", [TARGET], folder))
-        names = [str(name) for name, _ in objects]
-        library = folder / f"operators.{build._hash(*(content for _, content in objects))[:16]}.so"
-        libraries = [str(torch_folder / "lib" / name) for name in ("libtorch.so", "libtorch_cpu.so")]
-        script = f"-Wl,-T,{build.EMULATOR / 'shared_section.ld'}"
-        subprocess.run(["g++", "-shared", "-o", str(library), *names, *libraries, script], check=True)
-    torch.ops.load_library(library)
-    return torch.ops.warphash_emulated
+    return load_operators(KERNELS, "tests/hamming/emulated_operators.cpp")
 
 
 @pytest.fixture
