@@ -102,12 +102,12 @@ __global__ void __launch_bounds__(point_threads, twice_blocks<T, D, F>)
       const int64_t features_at = (point * in.levels + level.number) * in.features;
       if (of_gradient != nullptr && present && (skipped || nearest || !usable))
         fill<T, F>(of_gradient + features_at, in.features, skipped || usable ? R(0) : not_a_number<R>());
-      if (skipped) continue;  // nor does its weight get anything, unlike in the first order
+      if (skipped && !sums.wanted()) continue;
       R along = 0;
       if (usable && !nearest) {
         const T* const from = static_cast<const T*>(in.gradient) + features_at;
-        [[maybe_unused]] const bool adds = of_table != nullptr && level.scattered;
-        const bool sums_rows = of_gradient != nullptr;
+        [[maybe_unused]] const bool adds = of_table != nullptr && level.scattered && !skipped;
+        const bool sums_rows = of_gradient != nullptr && !skipped;
         if constexpr (D == 0) load_point<D>(in.x + coordinates_at, dims, in.largest, x);
         const Cell<R, D> cell(level, in.interpolation, dims, x);
         R slope[Axes::count], rate[Axes::count];
@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(point_threads, twice_blocks<T, D, F>)
         };
         const auto node = contract<D, Second<R>>(dims, 0, make_leaf, eliminate);
         along = node.along;
-        gradient_x.add(weight, node.along_slope);
+        if (!skipped) gradient_x.add(weight, node.along_slope);
         if (sums_rows) {
           if constexpr (F > 0) {
 #pragma unroll
@@ -194,7 +194,7 @@ __global__ void __launch_bounds__(point_threads, twice_blocks<T, D, F>)
             sum_features<T, D>(cell, level, dims, rate, table, in.features, weight, of_gradient + features_at);
           }
         }
-      } else if (!usable) {
+      } else if (!usable && !skipped) {
         gradient_x.make_unusable();
       }
       if (sums.wanted()) sums.add(slot, along);

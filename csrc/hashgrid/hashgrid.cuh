@@ -24,7 +24,7 @@ struct Problem {
   int64_t features;
 };
 
-// First and second order. A level of weight 0 adds nothing, but that of_weights of the first order has its sum too.
+// First and second order. A level of weight 0 adds nothing, but that of_weights has its sum too.
 struct Derivatives {
   void* of_gradient;  // [points, levels * features] of `type`; second order alone
   void* of_x;         // [points, dims] of R
@@ -47,5 +47,13 @@ cudaError_t backward(const Problem& problem, const void* gradient, const Derivat
 size_t double_backward_workspace(const Problem& problem, const Derivatives& wanted);
 cudaError_t double_backward(const Problem& problem, const void* v, const void* gradient, const Derivatives& wanted,
                             int multiprocessors, void* workspace, cudaStream_t stream);
+
+// Total variation around points: by_level [levels] of R, equal in every run; and its gradient of_table [rows, features] of
+// R, where problem.weights is that of by_level, not null.
+size_t variation_workspace(const Problem& problem);
+cudaError_t variation(const Problem& problem, void* by_level, void* workspace, cudaStream_t stream);
+size_t variation_backward_workspace(const Problem& problem, bool deterministic);
+cudaError_t variation_backward(const Problem& problem, void* of_table, bool deterministic, void* workspace,
+                               cudaStream_t stream);
 
 }  // namespace warphash::hashgrid

@@ -83,12 +83,36 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> double_backward_cuda(const Tensor& v,
   return {outputs.of_gradient, outputs.of_x, outputs.of_table, outputs.of_weights};
 }
 
+Tensor variation_cuda(const Tensor& x, const Tensor& table, std::string grid) {
+  const Operands operands(x, table, std::nullopt, grid);
+  const OnDevice device(x);
+  const Problem problem = problem_of(operands);
+  Tensor by_level = device.empty({operands.grid.level_count()}, operands.wide);
+  Tensor workspace = device.workspace(variation_workspace(problem));
+  OnDevice::check(variation(problem, by_level.mutable_data_ptr(), workspace.mutable_data_ptr(), device.stream()));
+  return by_level;
+}
+
+Tensor variation_backward_cuda(const Tensor& gradient, const Tensor& x, const Tensor& table, std::string grid,
+                               bool deterministic) {
+  const Operands operands(x, table, gradient, grid);
+  const OnDevice device(x);
+  const Problem problem = problem_of(operands);
+  Tensor of_table = device.empty({operands.grid.rows, operands.features}, operands.wide);
+  Tensor workspace = device.workspace(variation_backward_workspace(problem, deterministic));
+  OnDevice::check(variation_backward(problem, of_table.mutable_data_ptr(), deterministic, workspace.mutable_data_ptr(),
+                                     device.stream()));
+  return of_table;
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(warphash, CUDA, m) {
   m.impl("hashgrid_encode", TORCH_BOX(&encode_cuda));
   m.impl("hashgrid_backward", TORCH_BOX(&backward_cuda));
   m.impl("hashgrid_double_backward", TORCH_BOX(&double_backward_cuda));
+  m.impl("hashgrid_variation", TORCH_BOX(&variation_cuda));
+  m.impl("hashgrid_variation_backward", TORCH_BOX(&variation_backward_cuda));
 }
 
 }  // namespace warphash::hashgrid

@@ -17,7 +17,7 @@ from warphash.hashgrid import GridSpec
 from .samples import wide
 
 ROOM = "csrc/hashgrid"
-FILES = ("encode", "backward", "double_backward", "scatter", "fixed_point")
+FILES = ("encode", "backward", "double_backward", "scatter", "fixed_point", "variation")
 KERNELS = [*(f"{ROOM}/{name}.cu" for name in FILES), f"{ROOM}/hashgrid_grid.cpp"]
 TYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 FIRST = ("of_x", "of_table", "of_weights")
@@ -66,7 +66,8 @@ class Call:
         return dataclasses.replace(self, x=x)
 
 
-def _sizes(call: Call) -> tuple[Any, ...]:
+def sizes(call: Call) -> tuple[Any, ...]:
+    """The arguments that every launcher begins with."""
     text = np.frombuffer(call.spec.text.encode() + b"\0", np.int8)
     return text, TYPES[call.table.dtype], call.x, call.table, call.weights, len(call.x), call.spec.features
 
@@ -92,7 +93,7 @@ def _outputs(call: Call, names: Sequence[str], wanted: Sequence[str]) -> list[Te
 def encode(kernels: EmulatedKernels, call: Call) -> Tensor:
     """By the emulated kernels."""
     out = torch.full_like(call.gradient, 77)
-    kernels.encode(*_sizes(call), out)
+    kernels.encode(*sizes(call), out)
     return out
 
 
@@ -110,7 +111,7 @@ def derive(
     outputs = _outputs(call, names, wanted)
     inputs = (call.gradient,) if order == 1 else (call.v, call.gradient)
     launcher = kernels.backward if order == 1 else kernels.double_backward
-    launcher(*_sizes(call), *inputs, *outputs, deterministic, multiprocessors)
+    launcher(*sizes(call), *inputs, *outputs, deterministic, multiprocessors)
     return {name: output for name, output in zip(names, outputs, strict=True) if output is not None}
 
 

@@ -44,9 +44,25 @@ cudaError_t emulated_double_backward(const char* grid, int type, const void* x, 
                          Workspace(double_backward_workspace(problem, wanted)), stream);
 }
 
+cudaError_t emulated_variation(const char* grid, int type, const void* x, const void* table, const void* weights,
+                               int64_t points, int64_t features, void* by_level, cudaStream_t stream) {
+  const Problem problem{&grid_of(grid), static_cast<TableType>(type), x, table, weights, points, features};
+  return variation(problem, by_level, Workspace(variation_workspace(problem)), stream);
+}
+
+cudaError_t emulated_variation_backward(const char* grid, int type, const void* x, const void* table,
+                                        const void* weights, int64_t points, int64_t features, void* of_table,
+                                        bool deterministic, cudaStream_t stream) {
+  const Problem problem{&grid_of(grid), static_cast<TableType>(type), x, table, weights, points, features};
+  const Workspace workspace(variation_backward_workspace(problem, deterministic));
+  return variation_backward(problem, of_table, deterministic, workspace, stream);
+}
+
 }  // namespace
 }  // namespace warphash::hashgrid
 
 EMULATED_LAUNCHER(encode, warphash::hashgrid::emulated_encode);
 EMULATED_LAUNCHER(backward, warphash::hashgrid::emulated_backward);
 EMULATED_LAUNCHER(double_backward, warphash::hashgrid::emulated_double_backward);
+EMULATED_LAUNCHER(variation, warphash::hashgrid::emulated_variation);
+EMULATED_LAUNCHER(variation_backward, warphash::hashgrid::emulated_variation_backward);

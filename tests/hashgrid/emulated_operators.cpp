@@ -17,4 +17,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(warphash_emulated, m) {
       "hashgrid_double_backward(Tensor v, Tensor gradient, Tensor x, Tensor table, Tensor? level_weights, str grid, "
       "bool of_gradient, bool of_x, bool of_table, bool of_weights, bool deterministic) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
+  m.def("hashgrid_variation(Tensor x, Tensor table, str grid) -> Tensor");
+  m.def("hashgrid_variation_backward(Tensor gradient, Tensor x, Tensor table, str grid, bool deterministic) -> Tensor");
 }

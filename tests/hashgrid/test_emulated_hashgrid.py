@@ -26,6 +26,7 @@ from .emulated_calls import (
     derive_on_cpu,
     encode,
     encode_on_cpu,
+    sizes,
 )
 from .samples import DTYPES, INTERPOLATIONS, KINDS, small
 
@@ -225,3 +226,21 @@ def test_grid_specs_of_their_own(emulated_kernels: EmulatedKernels) -> None:
         small(6, features=5, levels=2),
     ):
         check(emulated_kernels, Call.random(spec, 40))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dims", [1, 2, 3, 4, 7])
+def test_total_variation(emulated_kernels: EmulatedKernels, dims: int, dtype: torch.dtype, deterministic: bool) -> None:
+    for features, count in ((2, 300), (3, 33), (1, 1), (2, 0)):
+        call = Call.random(small(dims, features=features), count, dtype).spoiled()
+        text, real = call.spec.text, call.x.dtype
+        by_level, of_table = (
+            torch.full((call.spec.levels,), 77, dtype=real),
+            torch.full(call.table.shape, 77, dtype=real),
+        )
+        emulated_kernels.variation(*sizes(call), by_level)
+        emulated_kernels.variation_backward(*sizes(call), of_table, deterministic)
+        expected = torch.ops.warphash.hashgrid_variation(call.x, call.table, text)
+        gradient = torch.ops.warphash.hashgrid_variation_backward(call.weights, call.x, call.table, text, True)
+        assert_same({"by_level": by_level, "of_table": of_table}, {"by_level": expected, "of_table": gradient})

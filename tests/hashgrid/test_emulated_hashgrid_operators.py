@@ -68,6 +68,22 @@ def test_strided_and_offset_inputs(emulated: Any) -> None:
     same(emulated, dataclasses.replace(call, **expanded))
 
 
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_total_variation(emulated: Any, count: int) -> None:
+    call = Call.random(small(), count).spoiled()
+    for deterministic in (False, True):
+        found, expected = (
+            {
+                "by_level": operators.hashgrid_variation(call.x, call.table, call.spec.text),
+                "of_table": operators.hashgrid_variation_backward(
+                    call.weights, call.x, call.table, call.spec.text, deterministic
+                ),
+            }
+            for operators in (emulated, torch.ops.warphash)
+        )
+        assert_same(found, expected)
+
+
 def test_last_line_of_checks(emulated: Any) -> None:
     call = Call.random(small(), 9)
     wrong = [
