@@ -3,8 +3,7 @@
 // 16 registers, the stores and loads of corners that do not fit.
 #include <immintrin.h>
 
-#include "hashgrid/hashgrid_half.h"
-#include "hashgrid/hashgrid_stages.h"
+#include "hashgrid/hashgrid_gather.h"
 
 namespace warphash::hashgrid {
 namespace {
@@ -15,7 +14,61 @@ typedef uint32_t Words8 __attribute__((vector_size(32)));
 inline __m256i bits(Words8 x) { return reinterpret_cast<__m256i>(x); }
 inline __m256i bits(__m256 x) { return _mm256_castps_si256(x); }
 inline Words8 words(__m256i x) { return reinterpret_cast<Words8>(x); }
-inline __m256 floats(Words8 x) { return _mm256_castsi256_ps(bits(x)); }
+inline __m256 floats_of(Words8 x) { return _mm256_castsi256_ps(bits(x)); }
+
+// Rows of 1, 2, 4 or 8 32-bit words: word w of the 8 rows becomes out[w].
+inline void read_words(const void* base, const uint32_t* row, Words8 (&out)[1]) {
+  const __m256i index = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+  out[0] = words(_mm256_i32gather_epi32(static_cast<const int*>(base), index, 4));
+}
+// Two words at multiples of `step` bytes.
+template <int step>
+inline void read_doubles(const void* base, const uint32_t* row, Words8* out) {
+  // Rows 0, 1, 4, 5 and 2, 3, 6, 7: a shuffle within halves then puts all in order.
+  const double* from = static_cast<const double*>(base);
+  auto two = [&](int first) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)); };
+  const __m128i a = _mm_unpacklo_epi64(two(0), two(4)), b = _mm_unpacklo_epi64(two(2), two(6));
+  const __m256 low = _mm256_castpd_ps(_mm256_i32gather_pd(from, a, step));
+  const __m256 high = _mm256_castpd_ps(_mm256_i32gather_pd(from, b, step));
+  out[0] = words(bits(_mm256_shuffle_ps(low, high, 0x88)));
+  out[1] = words(bits(_mm256_shuffle_ps(low, high, 0xdd)));
+}
+inline void read_words(const void* base, const uint32_t* row, Words8 (&out)[2]) { read_doubles<8>(base, row, out); }
+// Four words at `offset` words of rows of `stride` words.
+inline void read_quads(const void* base, int64_t stride, int64_t offset, const uint32_t* row, Words8* out) {
+  const uint32_t* from = static_cast<const uint32_t*>(base) + offset;
+  auto quad = [&](int lane) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + row[lane] * stride)); };
+  __m256i part[4];
+  for (int j = 0; j < 4; ++j) part[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(quad(j)), quad(4 + j), 1);
+  const __m256i a = _mm256_unpacklo_epi32(part[0], part[1]), b = _mm256_unpackhi_epi32(part[0], part[1]);
+  const __m256i c = _mm256_unpacklo_epi32(part[2], part[3]), d = _mm256_unpackhi_epi32(part[2], part[3]);
+  out[0] = words(_mm256_unpacklo_epi64(a, c));
+  out[1] = words(_mm256_unpackhi_epi64(a, c));
+  out[2] = words(_mm256_unpacklo_epi64(b, d));
+  out[3] = words(_mm256_unpackhi_epi64(b, d));
+}
+inline void read_words(const void* base, const uint32_t* row, Words8 (&out)[4]) { read_quads(base, 4, 0, row, out); }
+inline void read_words(const void* base, const uint32_t* row, Words8 (&out)[8]) {
+  read_quads(base, 8, 0, row, out);
+  read_quads(base, 8, 4, row, out + 4);
+}
+
+// A row of one or two words and the one behind it.
+inline void read_two_rows(const void* base, const uint32_t* row, Words8 (&out)[2]) { read_doubles<4>(base, row, out); }
+inline void read_two_rows(const void* base, const uint32_t* row, Words8 (&out)[4]) { read_quads(base, 2, 0, row, out); }
+
+inline __m256 float16_in_words(Words8 low_halves) {
+  const __m256i packed = _mm256_packus_epi32(bits(low_halves), bits(low_halves));
+  return _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08)));
+}
+
+inline __m128i to_bfloat16(__m256 x) {
+  const __m256i word = bits(x), odd = _mm256_and_si256(_mm256_srli_epi32(word, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(word, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i nan = bits(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  const __m256i half = _mm256_blendv_epi8(_mm256_srli_epi32(rounded, 16), _mm256_set1_epi32(0x7fc0), nan);
+  return _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(half, half), 0x08));
+}
 
 struct Lanes {
   using Real = float;
@@ -49,193 +102,43 @@ struct Lanes {
     return _mm256_movemask_epi8(_mm256_cmpeq_epi32(bits(next), bits(load<Words>(high)))) == -1;
   }
   static bool any_reaches(Words row, uint32_t rows) { return _mm256_movemask_epi8(reached(row, rows)) != 0; }
-};
 
-// Rows of 1, 2, 4 or 8 32-bit words: word w of the 8 rows becomes out[w].
-template <int count>
-inline void read_words(const void* base, const uint32_t* row, Words8 (&out)[count]);
-
-template <>
-inline void read_words<1>(const void* base, const uint32_t* row, Words8 (&out)[1]) {
-  const __m256i index = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
-  out[0] = words(_mm256_i32gather_epi32(static_cast<const int*>(base), index, 4));
-}
-// Two words at multiples of `step` bytes.
-template <int step>
-inline void read_doubles(const void* base, const uint32_t* row, Words8* out) {
-  // Rows 0, 1, 4, 5 and 2, 3, 6, 7: a shuffle within halves then puts all in order.
-  const double* from = static_cast<const double*>(base);
-  auto two = [&](int first) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)); };
-  const __m128i a = _mm_unpacklo_epi64(two(0), two(4)), b = _mm_unpacklo_epi64(two(2), two(6));
-  const __m256 low = _mm256_castpd_ps(_mm256_i32gather_pd(from, a, step));
-  const __m256 high = _mm256_castpd_ps(_mm256_i32gather_pd(from, b, step));
-  out[0] = words(bits(_mm256_shuffle_ps(low, high, 0x88)));
-  out[1] = words(bits(_mm256_shuffle_ps(low, high, 0xdd)));
-}
-template <>
-inline void read_words<2>(const void* base, const uint32_t* row, Words8 (&out)[2]) {
-  read_doubles<8>(base, row, out);
-}
-// Four words at `offset` words of rows of `stride` words.
-inline void read_quads(const void* base, int64_t stride, int64_t offset, const uint32_t* row, Words8* out) {
-  const uint32_t* from = static_cast<const uint32_t*>(base) + offset;
-  auto quad = [&](int lane) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + row[lane] * stride)); };
-  __m256i part[4];
-  for (int j = 0; j < 4; ++j) part[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(quad(j)), quad(4 + j), 1);
-  const __m256i a = _mm256_unpacklo_epi32(part[0], part[1]), b = _mm256_unpackhi_epi32(part[0], part[1]);
-  const __m256i c = _mm256_unpacklo_epi32(part[2], part[3]), d = _mm256_unpackhi_epi32(part[2], part[3]);
-  out[0] = words(_mm256_unpacklo_epi64(a, c));
-  out[1] = words(_mm256_unpackhi_epi64(a, c));
-  out[2] = words(_mm256_unpacklo_epi64(b, d));
-  out[3] = words(_mm256_unpackhi_epi64(b, d));
-}
-template <>
-inline void read_words<4>(const void* base, const uint32_t* row, Words8 (&out)[4]) {
-  read_quads(base, 4, 0, row, out);
-}
-template <>
-inline void read_words<8>(const void* base, const uint32_t* row, Words8 (&out)[8]) {
-  read_quads(base, 8, 0, row, out);
-  read_quads(base, 8, 4, row, out + 4);
-}
-
-// A row of one or two words and the one behind it.
-template <int count>
-inline void read_two_rows(const void* base, const uint32_t* row, Words8 (&out)[2 * count]) {
-  if constexpr (count == 1)
-    read_doubles<4>(base, row, out);
-  else
-    read_quads(base, 2, 0, row, out);
-}
-
-template <int width>
-struct FloatRows {
-  static constexpr int features = width;
-  static constexpr bool pairs = width <= 2;
-  const void* base;
-  FloatRows(const void* rows, int, int) : base(rows) {}
-  void read(const uint32_t* row, Floats8* out) const {
-    Words8 found[width];
-    read_words<width>(base, row, found);
-    for (int f = 0; f < width; ++f) out[f] = floats(found[f]);
+  static Reals floats(Words x) { return floats_of(x); }
+  template <int count>
+  static void read_words(const void* base, const uint32_t* row, Words (&out)[count]) {
+    hashgrid::read_words(base, row, out);
   }
-  void read_two(const uint32_t* row, Floats8* out) const {
-    Words8 found[2 * width];
-    read_two_rows<width>(base, row, found);
-    for (int f = 0; f < 2 * width; ++f) out[f] = floats(found[f]);
+  template <int count>
+  static void read_two_rows(const void* base, const uint32_t* row, Words (&out)[count]) {
+    hashgrid::read_two_rows(base, row, out);
   }
-};
-
-inline __m256 float16_in_words(Words8 low_halves) {
-  const __m256i packed = _mm256_packus_epi32(bits(low_halves), bits(low_halves));
-  return _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08)));
-}
-
-// A word holds two features of a half type.
-template <TableType type>
-inline void halves(Words8 pairs, Floats8& first, Floats8& second) {
-  if constexpr (type == TableType::bf16) {
-    first = floats(pairs << 16), second = floats(pairs & 0xffff0000u);
-  } else {
-    first = float16_in_words(pairs & 0xffffu), second = float16_in_words(pairs >> 16);
+  template <TableType type>
+  static void halves(Words pairs, Reals& first, Reals& second) {
+    if constexpr (type == TableType::bf16) {
+      first = floats(pairs << 16), second = floats(pairs & 0xffff0000u);
+    } else {
+      first = float16_in_words(pairs & 0xffffu), second = float16_in_words(pairs >> 16);
+    }
   }
-}
-
-template <TableType type, int width>
-struct HalfRows {
-  static constexpr int features = width;
-  static constexpr bool pairs = width <= 4;
-  const void* base;
-  HalfRows(const void* rows, int, int) : base(rows) {}
-  void read(const uint32_t* row, Floats8* out) const {
-    Words8 found[width / 2];
-    read_words<width / 2>(base, row, found);
-    for (int pair = 0; pair < width / 2; ++pair) halves<type>(found[pair], out[2 * pair], out[2 * pair + 1]);
-  }
-  void read_two(const uint32_t* row, Floats8* out) const {
-    Words8 found[width];
-    read_two_rows<width / 2>(base, row, found);
-    for (int pair = 0; pair < width; ++pair) halves<type>(found[pair], out[2 * pair], out[2 * pair + 1]);
-  }
-};
-
-inline __m256 wide(TableType type, const uint16_t* from) {
-  const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  return type == TableType::f16 ? _mm256_cvtph_ps(packed)
-                                : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(packed), 16));
-}
-
-// One feature of rows of any number of features, and single halves, which no gather reads without reading past them.
-template <class Stored, TableType type>
-struct SingleFeature {
-  static constexpr int features = 1;
-  static constexpr bool pairs = false;
-  const Stored* base;
-  int64_t stride;
-  SingleFeature(const void* rows, int all, int first) : base(static_cast<const Stored*>(rows) + first), stride(all) {}
-  void read(const uint32_t* row, Floats8* out) const {
-    Stored values[8];
-    for (int lane = 0; lane < 8; ++lane) values[lane] = base[row[lane] * stride];
-    if constexpr (type == TableType::f32)
-      out[0] = load<Floats8>(values);
+  template <TableType type>
+  static Reals wide(const uint16_t* from) {
+    const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    if constexpr (type == TableType::f16)
+      return _mm256_cvtph_ps(packed);
     else
-      out[0] = wide(type, values);
+      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(packed), 16));
   }
-};
-
-void widen(TableType type, const uint16_t* from, int64_t count, float* to) {
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) _mm256_storeu_ps(to + i, wide(type, from + i));
-  for (; i < count; ++i) to[i] = type == TableType::f16 ? float_of_float16(from[i]) : float_of_bfloat16(from[i]);
-}
-
-inline __m128i to_bfloat16(__m256 x) {
-  const __m256i word = bits(x), odd = _mm256_and_si256(_mm256_srli_epi32(word, 16), _mm256_set1_epi32(1));
-  const __m256i rounded = _mm256_add_epi32(word, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-  const __m256i nan = bits(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
-  const __m256i half = _mm256_blendv_epi8(_mm256_srli_epi32(rounded, 16), _mm256_set1_epi32(0x7fc0), nan);
-  return _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi32(half, half), 0x08));
-}
-
-void narrow(TableType type, const float* from, int64_t count, uint16_t* to) {
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    const __m256 x = _mm256_loadu_ps(from + i);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i),
+  template <TableType type>
+  static void store_narrowed(uint16_t* to, Reals x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
                      type == TableType::f16 ? _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT) : to_bfloat16(x));
   }
-  for (; i < count; ++i) to[i] = type == TableType::f16 ? float16_of_float(from[i]) : bfloat16_of_float(from[i]);
-}
-
-template <TableType type>
-constexpr void set_half(Kernels<float>& kernels) {
-  set_rows<Lanes, SingleFeature<uint16_t, type>>(kernels, type, 0);
-  set_rows<Lanes, SingleFeature<uint16_t, type>>(kernels, type, 1);
-  set_rows<Lanes, HalfRows<type, 2>>(kernels, type, 2);
-  set_rows<Lanes, HalfRows<type, 4>>(kernels, type, 3);
-  set_rows<Lanes, HalfRows<type, 8>>(kernels, type, 4);
-}
-
-constexpr Kernels<float> make() {
-  Kernels<float> kernels{};
-  kernels.isa = Isa::avx2;
-  set_stages<Lanes>(kernels);
-  set_rows<Lanes, SingleFeature<float, TableType::f32>>(kernels, TableType::f32, 0);
-  set_rows<Lanes, FloatRows<1>>(kernels, TableType::f32, 1);
-  set_rows<Lanes, FloatRows<2>>(kernels, TableType::f32, 2);
-  set_rows<Lanes, FloatRows<4>>(kernels, TableType::f32, 3);
-  set_rows<Lanes, FloatRows<8>>(kernels, TableType::f32, 4);
-  set_half<TableType::f16>(kernels);
-  set_half<TableType::bf16>(kernels);
-  kernels.widen = widen;
-  kernels.narrow = narrow;
-  return kernels;
-}
+};
 
 }  // namespace
 
 const Kernels<float>& kernels_avx2() {
-  static constexpr Kernels<float> kernels = make();
+  static constexpr Kernels<float> kernels = kernels_of_lanes<Lanes>(Isa::avx2);
   return kernels;
 }
 
