@@ -329,7 +329,7 @@ inline void scatter_rows(const Piece<Real>& piece, const Real* weights, int corn
   using Vector = typename Part<Real, part>::Vector;
   for (int i = 0; i < count; ++i) {
     Vector value[features / part];
-    for (int p = 0; p < features / part; ++p) value[p] = load<Vector>(values + i * features + p * part);
+    for (int p = 0; p < features / part; ++p) value[p] = load<Vector>(values + int64_t{i} * features + p * part);
 #pragma GCC unroll 4
     for (int k = 0; k < corners; ++k) {
       const uint32_t row = piece.rows[k * points + i];
@@ -358,7 +358,7 @@ void scatter_any(const Piece<Real>& piece, const Real* weights, int corners, int
       const uint32_t row = piece.rows[k * points + i];
       if (row - range.first >= range.count) continue;
       Real* at = to + static_cast<int64_t>(row) * features;
-      for (int f = 0; f < features; ++f) at[f] += values[i * features + f] * weights[k * points + i];
+      for (int f = 0; f < features; ++f) at[f] += values[int64_t{i} * features + f] * weights[k * points + i];
     }
   }
 }

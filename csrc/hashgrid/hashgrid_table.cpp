@@ -83,7 +83,7 @@ void table_pass(const Kernels<Real>& kernels, const Input<Real>& input, Real* to
       static_cast<Real>(grid.largest_coordinate(static_cast<double>(std::numeric_limits<Real>::max())));
   const int64_t fitting =
       std::max(share, block_bytes / (components * static_cast<int64_t>(sizeof(Real))) / share * share);
-  const int64_t points = std::min(fitting, input.points), stride = stride_of((points + share - 1) / share * share);
+  const int64_t points = std::min(fitting, input.points), stride = stride_of(points);
   const TableType plain = sizeof(Real) == 8 ? TableType::f64 : TableType::f32;
   const bool twice = input.v != nullptr;
   // The nearest vertex does not move with x.

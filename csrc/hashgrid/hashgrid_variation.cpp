@@ -29,7 +29,7 @@ class Differences {
         input_(input),
         level_(input.grid->levels[static_cast<size_t>(level)]),
         points_(piece_points(input.grid->dims)),
-        low_(static_cast<size_t>(input.features * points_)),
+        low_(static_cast<size_t>(input.features) * static_cast<size_t>(points_)),
         high_(low_.size()) {
     std::fill(one_.weight, one_.weight + points_, Real(1));
   }
@@ -91,7 +91,7 @@ void variation(const Kernels<Real>& kernels, const Input<Real>& input, Real* by_
         const Real* rise = differences.along(axis);
         for (int f = 0; f < input.features; ++f)
           for (int i = 0; i < here; ++i) {
-            const double one = left_out[static_cast<size_t>(i)] ? 0.0 : static_cast<double>(rise[f * points + i]);
+            const double one = left_out[static_cast<size_t>(i)] ? 0.0 : static_cast<double>(rise[int64_t{f} * points + i]);
             sum += one * one;
           }
       }
@@ -136,7 +136,7 @@ void variation_gradient(const Kernels<Real>& kernels, const Input<Real>& input, 
         for (int axis = 0; axis < dims; ++axis) {
           const Real* rise = differences.along(axis);
           for (int f = 0; f < features; ++f)
-            for (int i = 0; i < here; ++i) values[static_cast<size_t>(i) * features + f] = scale * rise[f * points + i];
+            for (int i = 0; i < here; ++i) values[static_cast<size_t>(i) * features + f] = scale * rise[int64_t{f} * points + i];
           for (auto point = begin; point != next; ++point)
             std::fill_n(values.begin() + static_cast<int64_t>(*point - at) * features, features, Real(0));
           std::copy(differences.rows(1 << axis), differences.rows(1 << axis) + points, ends.rows);

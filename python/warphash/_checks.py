@@ -62,7 +62,10 @@ def count(name: str, value: Any, lowest: int = 0) -> int:
         index = getattr(value, "__index__", None)
         if isinstance(value, bool | float | str | torch.Tensor) or index is None:
             raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-        value = index()
+        try:
+            value = index()
+        except TypeError:  # an array of several
+            raise TypeError(f"{name} must be an int, got {type(value).__name__}") from None
     if value < lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {value}")
     whole: int = value

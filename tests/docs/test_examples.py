@@ -15,6 +15,7 @@ PAGES = (
     "README.md",
     "docs/index.md",
     "docs/hamming.md",
+    "docs/hashgrid.md",
     "docs/interop.md",
     "docs/nn.md",
     "docs/retrieval.md",

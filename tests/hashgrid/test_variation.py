@@ -127,8 +127,8 @@ def test_gradients_of_levels_are_their_own() -> None:
 @pytest.mark.parametrize(
     ("table", "level", "error", "text"),
     [
-        ("rows", 4, IndexError, "^level must be below 4, got 4"),
-        ("rows", -1, ValueError, "^level must be at least 0, got -1"),
+        ("rows", 4, IndexError, "^level must be within 0 and 3, got 4"),
+        ("rows", -1, IndexError, "^level must be within 0 and 3, got -1"),
         ("rows", 1.0, TypeError, "^level must be an int, got float"),
         ("short", 0, ValueError, r"^table must have \d+ rows"),
         ("scalar", 0, ValueError, r"^table must have \d+ rows.*\(\)"),
@@ -141,3 +141,32 @@ def test_views_of_what_is_not_there(table: str, level: object, error: type[Excep
     given = {"rows": whole, "short": whole[:-1], "scalar": torch.tensor(1.0), "array": whole.numpy()}[table]
     with pytest.raises(error, match=text):
         wh.hashgrid.level_view(given, spec, level)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-6])
+def test_second_derivatives_in_weights_keep_their_digits(dtype: torch.dtype, size: float) -> None:
+    spec = GridSpec(2, levels=3, log2_table_size=5, base_resolution=2, finest_resolution=6)
+    x = torch.rand(40, 2)
+    table = torch.randn(spec.rows, 2).to(dtype)
+    v = size * torch.randn(spec.rows, 2)
+    text = spec.text
+    gradient = torch.ones(spec.levels, requires_grad=True)
+    of_table = torch.ops.warphash.hashgrid_variation_backward(gradient, x, table, text, False)
+    (found,) = torch.autograd.grad(of_table, gradient, v)
+    exact = table.double().requires_grad_()
+    wanted = []
+    for level in range(spec.levels):
+        weights = torch.zeros(spec.levels).index_fill(0, torch.tensor(level), 1.0).double()
+        total = reference.total_variation(x.double(), exact, spec, level_weights=weights) * len(x)
+        wanted.append((torch.autograd.grad(total, exact)[0] * v.double()).sum())
+    expected = torch.stack(wanted).float()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_many_features() -> None:
+    spec = GridSpec(1, levels=1, features=2**16, log2_table_size=0, base_resolution=4, finest_resolution=4)
+    table = torch.ones(1, 2**16)
+    assert wh.hashgrid.total_variation(torch.rand(3, 1), table, spec) == 0
+    with pytest.raises(ValueError, match=r"^features must be at most 65536"):
+        GridSpec(1, levels=2, features=2**16)

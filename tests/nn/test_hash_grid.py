@@ -196,15 +196,25 @@ def test_parameters_of_levels_collect_gradients() -> None:
     assert copied.level_parameters()[0].data_ptr() == copied.table.data_ptr()
 
 
-def test_parameters_of_levels_do_not_outlive_a_move() -> None:
+@pytest.mark.parametrize("move", ["convert", "load"])
+def test_parameters_of_levels_do_not_outlive_a_move(move: str) -> None:
     grid = make()
     old = grid.level_parameters()
-    grid.double()
-    encoded = grid(points(dtype=torch.float64)).sum()
+    x = points(dtype=torch.float64)
+    if move == "convert":
+        grid.double()
+    else:
+        grid.load_state_dict(make().double().state_dict(), assign=True)
+        grid.level_weights = grid.level_weights.double()
     with pytest.raises(RuntimeError, match=r"level_parameters\(\) were taken before"):
-        encoded.backward()
+        grid(x)
+    grid.table.requires_grad_()
     new = grid.level_parameters()
     assert new[0] is not old[0]
+    grid.table.requires_grad_(False)
+    with pytest.raises(ValueError, match="^table must require a gradient"):
+        grid.level_parameters()
+    grid.table.requires_grad_()
     grid.zero_grad()
     grid(points(dtype=torch.float64)).sum().backward()
     assert new[0].grad.dtype == torch.float64

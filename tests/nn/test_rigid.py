@@ -222,20 +222,37 @@ def test_bad_arguments(network: wh.nn.SDFNetwork) -> None:
             method(torch.zeros(3, 2))
         with pytest.raises(ValueError, match="meta"):
             method(torch.zeros(2, 3, device="meta"))
-    for rotation in (2 * torch.eye(3), -torch.eye(3), torch.full((3, 3), float("nan"))):
+    for rotation in (2 * torch.eye(3), -torch.eye(3)):
         with pytest.raises(ValueError, match="rotation must be orthonormal"):
             transform.set_motion(rotation, torch.zeros(3))
+    nan = torch.tensor(float("nan"))
+    with pytest.raises(ValueError, match="rotation must be finite"):
+        transform.set_motion(nan.expand(3, 3), torch.zeros(3))
+    with pytest.raises(ValueError, match="translation must be finite"):
+        transform.set_motion(torch.eye(3), nan.expand(3))
+    with pytest.raises(TypeError, match=r"x must be at most torch.float32"):
+        transform(torch.zeros(2, 3, dtype=torch.float64))
+    assert transform(torch.zeros(2, 3, dtype=torch.float16)).dtype == torch.float32
+    with pytest.raises(TypeError, match="dtype must be a floating one"):
+        wh.nn.RigidTransform(dtype=torch.int32)
     with pytest.raises(ValueError, match=r"translation must have shape \(3,\), got \(2,\)"):
         transform.set_motion(torch.eye(3), torch.zeros(2))
     with pytest.raises(TypeError, match="translation must be a torch tensor"):
         transform.set_motion(torch.eye(3), [0.0] * 3)
-    with pytest.raises(TypeError, match="network must be an SDFNetwork of 3 dims"):
+    with pytest.raises(TypeError, match="network must be an SDFNetwork, got Identity"):
         wh.nn.fit_frame(torch.nn.Identity(), transform, lambda step: None)
     with pytest.raises(TypeError, match="transform must be a RigidTransform"):
         wh.nn.fit_frame(network, torch.nn.Identity(), lambda step: None)
+    with pytest.raises(TypeError, match="sample must be callable, got int"):
+        wh.nn.fit_frame(network, transform, 5)
+    with pytest.raises(TypeError, match=r"sample must return"):
+        wh.nn.fit_frame(network, transform, lambda step: None)
     for name in ("steps", "transform_steps"):
         with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
             wh.nn.fit_frame(network, transform, lambda step: None, **{name: -1})
     for name in ("lr", "transform_lr"):
         with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
             wh.nn.fit_frame(network, transform, lambda step: None, **{name: -1})
+    network.encoding.level_parameters()
+    with pytest.raises(ValueError, match=r"network must not have handed out level_parameters"):
+        wh.nn.fit_frame(network, transform, lambda step: None)

@@ -239,11 +239,35 @@ def test_nothing_as_wide_as_a_hidden_layer_is_kept() -> None:
 
 def test_a_second_derivative_of_the_one_pass_is_refused() -> None:
     network, x = make(), points().requires_grad_()
-    (slope,) = torch.autograd.grad(network.gradient(x).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        slope.sum().backward()
+    for value in (network.gradient(x).square().sum(), network.gradient(x).sum(), network.sdf_and_gradient(x)[0].sum()):
+        (slope,) = torch.autograd.grad(value, x, create_graph=True)
+        with pytest.raises(NotImplementedError, match="differentiable once"):
+            slope.sum().backward()
     with pytest.raises(NotImplementedError, match="forward mode"):
         torch.func.jvp(network.gradient, (points(),), (points(),))
+
+
+def test_under_checkpointing() -> None:
+    network, x = make(), points()
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        sdf, normal = network.sdf_and_gradient(x)
+        return sdf.abs().mean() + wh.nn.eikonal_loss(normal)
+
+    kept = gradients(torch.utils.checkpoint.checkpoint(loss, x, use_reentrant=False), network)
+    for one, other in zip(kept, gradients(loss(x), network), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_the_one_pass_cannot_do_is_refused() -> None:
+    network, x = make(), points()
+    network.encoding.level_weights.requires_grad_()
+    with pytest.raises(ValueError, match=r"^level_weights must not require a gradient"):
+        network.evaluate(x)
+    network = make()
+    network.hidden[0] = torch.nn.Sequential(network.hidden[0])
+    with pytest.raises(TypeError, match=r"^hidden\[0\] must be a Linear layer.*Sequential"):
+        network.evaluate(x)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

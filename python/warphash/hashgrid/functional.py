@@ -52,6 +52,11 @@ def _weights(level_weights: Any, table: Tensor, spec: GridSpec) -> Tensor | None
         return None
     wide = compute_dtype(table.dtype)
     if isinstance(level_weights, list | tuple):
+        for i, weight in enumerate(level_weights):
+            if isinstance(weight, Tensor) and weight.requires_grad:
+                raise TypeError(
+                    f"level_weights[{i}] must be a number, got a tensor that requires a gradient: stack them"
+                )
         numbers = [_checks.number(f"level_weights[{i}]", weight) for i, weight in enumerate(level_weights)]
         weights = torch.tensor(numbers, dtype=wide, device=table.device)
     else:
@@ -97,7 +102,7 @@ def encode(x: Any, table: Any, spec: GridSpec, *, level_weights: Any = None) -> 
 
     Complexity: O(N levels (2^dims features + dims)); workspace on the CPU a staged chunk of points a thread (1 to 16
     MiB, twice that for derivatives), and for the table's gradient the turned gradient of a block of points (at most 32
-    MiB); nothing of N x levels x dims.
+    MiB), both of 1024 points where that is more; nothing of N x levels x dims.
 
     Source: Müller et al., Instant Neural Graphics Primitives, 2022; second derivatives as in NeuS2 (Wang et al., 2023).
     """
@@ -162,7 +167,7 @@ def level_view(table: Tensor, spec: GridSpec, level: int) -> Tensor:
         raise TypeError(f"table must be a torch tensor, of which a view is taken, got {type(table).__name__}")
     if table.dim() < 1 or table.shape[0] != grid.rows:
         raise ValueError(f"table must have {grid.rows} rows for this spec, got shape {tuple(table.shape)}")
-    number = _checks.count("level", level)
-    if number >= grid.levels:
-        raise IndexError(f"level must be below {grid.levels}, got {number}")
+    number = _checks.count("level", level, -(2**63))
+    if not 0 <= number < grid.levels:
+        raise IndexError(f"level must be within 0 and {grid.levels - 1}, got {number}")
     return table[grid.offsets[number] : grid.offsets[number + 1]]

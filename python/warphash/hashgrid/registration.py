@@ -28,6 +28,11 @@ def level_count(grid: str) -> int:
     return grid.count(";")
 
 
+def level_rows(grid: str) -> list[int]:
+    """Rows of each level of a grid's text."""
+    return [int(level.rpartition(" ")[2]) for level in grid.split(";")[1:]]
+
+
 def _if(wanted: bool, like: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return like.new_empty(shape if wanted else (0,), dtype=dtype)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
-from .registration import compute_dtype, level_count, looped
+from .registration import compute_dtype, level_count, level_rows, looped
 
 _ops = torch.ops.warphash
 
@@ -49,17 +49,15 @@ def _keep_for_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _second(ctx: Any, v: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
     gradient, x, table = ctx.saved_tensors
-    along = v.to(table.dtype)
     of_gradient = of_table = None
-    if ctx.needs_input_grad[0]:  # 2 B(table, v) of the bilinear form B behind the variation, by polarisation
-        above, below = (
-            Variation.apply(x, table + sign * along, ctx.grid)  # type: ignore[no-untyped-call]
-            for sign in (0.5, -0.5)
+    if ctx.needs_input_grad[0]:  # a level's rows are its own: its part of <v, gradient for weights of one>
+        one = VariationBackward.apply(  # type: ignore[no-untyped-call]
+            torch.ones_like(gradient), x, table, ctx.grid, ctx.deterministic
         )
-        of_gradient = above - below
+        of_gradient = torch.stack([part.sum() for part in (v * one).split(level_rows(ctx.grid))])
     if ctx.needs_input_grad[2]:
         of_table = VariationBackward.apply(  # type: ignore[no-untyped-call]
-            gradient, x, along, ctx.grid, ctx.deterministic
+            gradient, x, v, ctx.grid, ctx.deterministic
         ).to(table.dtype)
     return of_gradient, None, of_table, None, None
 

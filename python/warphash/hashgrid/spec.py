@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ KINDS = ("hash", "dense", "tiled")
 INTERPOLATIONS = ("nearest", "linear", "smoothstep")
 MOST_DIMS = 7
 MOST_ROWS = 2**31  # of a table: a row within a level is a 32-bit number everywhere
+MOST_FEATURES = 2**16  # of an encoded point
 MOST_VERTICES = 2**31 - 1  # of an axis: a position is a 32-bit integer
 SNAP = 1e-9  # a scale this close (relatively) to a whole number is that number
 
@@ -34,7 +36,8 @@ class GridSpec:
     Args:
         dims: number of coordinates, 1 to 7.
         levels: number of resolutions, at least 1.
-        features: of a row of the table, at least 1; 1, 2, 4 and 8 are the fast ones.
+        features: of a row of the table, at least 1; 1, 2, 4 and 8 are the fast ones. Levels times features: at most
+            65536.
         log2_table_size: 0 to 31; of ``kind="hash"`` alone.
         base_resolution: vertices of level 0 along an axis, one number or one an axis.
         finest_resolution: vertices of the last level, one number or one an axis; 2048 unless ``per_level_scale`` is
@@ -88,6 +91,11 @@ class GridSpec:
     ) -> None:
         dims = _within("dims", dims, 1, MOST_DIMS)
         levels = _checks.count("levels", levels, 1)
+        features = _checks.count("features", features, 1)
+        if levels * features > MOST_FEATURES:
+            raise ValueError(
+                f"features must be at most {MOST_FEATURES} on all levels together, got {features} on {levels} levels"
+            )
         base = _by_axis("base_resolution", base_resolution, dims, _vertices)
         if per_level_scale is None:
             wanted = 2048 if finest_resolution is None else finest_resolution
@@ -106,7 +114,7 @@ class GridSpec:
         values: dict[str, Any] = {
             "dims": dims,
             "levels": levels,
-            "features": _checks.count("features", features, 1),
+            "features": features,
             "log2_table_size": _within("log2_table_size", log2_table_size, 0, 31),
             "base_resolution": _axes(base),
             "finest_resolution": None if per_level_scale is not None else _axes(finest),
@@ -141,7 +149,7 @@ class GridSpec:
                 own = min(own, math.prod(base))
             resolutions.append(_axes(resolution))
             rows.append(own)
-        offsets = (0, *np.cumsum(np.array(rows, np.int64)).tolist())
+        offsets = tuple(itertools.accumulate(rows, initial=0))
         if offsets[-1] > MOST_ROWS:
             raise ValueError(
                 f"levels must have at most {MOST_ROWS} rows together, got {offsets[-1]}: lower log2_table_size or "

@@ -41,6 +41,8 @@ def from_tcnn_config(dims: int, config: Mapping[str, Any]) -> GridSpec:
     Returns:
         A spec with ``tcnn=True``: scales rounded in float32. tiny-cuda-nn rounds on the GPU, where the last bit of
         ``exp2f`` may differ from the host's; it matters only where a scale lies next to a whole number.
+        Versions of tiny-cuda-nn differ in how they index tiled levels whose vertices are many more than their rows;
+        here such levels wrap as the formula says.
 
     Raises:
         TypeError, ValueError: an entry is unknown, of the wrong kind, or has no counterpart here.
@@ -119,6 +121,8 @@ def import_tcnn(params: Any, spec: GridSpec, *, dtype: torch.dtype | None = None
         raise ValueError(
             f"params must be [rows * features], ({spec.rows * spec.features},) for this spec, got {tuple(flat.shape)}"
         )
+    if not isinstance(params, Tensor) and wanted == torch.bfloat16:
+        raise TypeError("dtype must be one that arrays have, got torch.bfloat16: pass params as a torch tensor")
     table = flat.detach().to(wanted, copy=True).reshape(spec.rows, spec.features)
     return like(params, table)
 

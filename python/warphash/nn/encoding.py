@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,15 +46,18 @@ def _are_stale(leaves: list[nn.Parameter], table: Tensor) -> bool:
     return not kept
 
 
+_MOVED = (
+    "level_parameters() were taken before the HashGrid was moved, converted or loaded by assignment: take them again, "
+    "for a new optimizer"
+)
+
+
 def _hand_out(leaves: list[nn.Parameter], offsets: tuple[int, ...], table: Tensor) -> None:
     """Gives the table's gradient to the levels' parameters."""
     if table.grad is None:
         return
     if _are_stale(leaves, table):
-        raise RuntimeError(
-            "level_parameters() were taken before the HashGrid was moved or converted: take them again, for a new "
-            "optimizer"
-        )
+        raise RuntimeError(_MOVED)
     for leaf, first, end in zip(leaves, offsets, offsets[1:], strict=False):
         part = table.grad[first:end]
         leaf.grad = part if leaf.grad is None else leaf.grad.add_(part)
@@ -138,6 +142,8 @@ class HashGrid(nn.Module):
         ``level_weights`` [levels] takes the place of the buffer in this call: a tensor that requires a gradient gets
         one.
         """
+        if not torch.compiler.is_compiling() and self._leaves is not None and _are_stale(self._leaves, self.table):
+            raise RuntimeError(_MOVED)  # nothing would reach the old ones
         encoded: Tensor = hashgrid.encode(
             self.points(x),
             self.table,
@@ -156,6 +162,8 @@ class HashGrid(nn.Module):
         The buffer changes in place; do it between steps, not between a forward and its backward (which then raises).
         """
         levels = self.spec.levels
+        if isinstance(active, np.ndarray):
+            active = active.tolist()
         if isinstance(active, Tensor | list | tuple):
             self.level_weights.copy_(self._weights(active))
             return
@@ -190,17 +198,23 @@ class HashGrid(nn.Module):
         been moved or converted: a backward pass after a later move raises RuntimeError. Calling it again gives the same
         ones while the table is the same.
         """
+        if not self.table.requires_grad:
+            raise ValueError("table must require a gradient, which the levels' parameters would take; it is frozen")
         if self._leaves is None or _are_stale(self._leaves, self.table):
             if self._handle is not None:
                 self._handle.remove()
             self._leaves = [
-                nn.Parameter(self.level_view(level).detach(), requires_grad=self.table.requires_grad)
-                for level in range(self.spec.levels)
+                nn.Parameter(self.level_view(level).detach(), requires_grad=True) for level in range(self.spec.levels)
             ]
             # Without a reference to this module, which would be freed only by the collector of cycles.
             hook = functools.partial(_hand_out, self._leaves, self.spec.offsets)
             self._handle = self.table.register_post_accumulate_grad_hook(hook)
         return list(self._leaves)
+
+    @property
+    def has_level_parameters(self) -> bool:
+        """Whether :meth:`level_parameters` take the gradient of the table."""
+        return self._leaves is not None
 
     @property
     def resolutions(self) -> tuple[Axes, ...]:

@@ -109,7 +109,7 @@ class SDFNetwork(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draws the MLP anew, as a sphere of ``radius`` unless that is None; the encoding stays."""
-        layers = [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
+        layers = self._linear()
         for layer in (*layers, self.head):
             bound = 1 / math.sqrt(layer.in_features)
             for parameter in (layer.weight, layer.bias):
@@ -163,9 +163,10 @@ class SDFNetwork(nn.Module):
         """Distances, normals and features in one pass, all differentiable once."""
         points = self.encoding.points(x)
         flat = points.reshape(-1, points.shape[-1])
-        layers = [layer for layer in (*self.hidden, self.head) if isinstance(layer, nn.Linear)]
-        weights = tuple(w for layer in layers for w in (layer.weight, layer.bias))
+        weights = tuple(w for layer in (*self._linear(), self.head) for w in (layer.weight, layer.bias))
         grid = self.encoding
+        if grid.level_weights.requires_grad:
+            raise ValueError("level_weights must not require a gradient here, which only sdf gives; got requires_grad")
         operands: tuple[Any, ...] = (flat, self.centre, grid.table, grid.level_weights, grid.spec.text)
         operands = (*operands, self.activation == "softplus", *weights)
         with _without_autocast(flat.device):
@@ -179,6 +180,15 @@ class SDFNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         return f"features={self.features}, activation={self.activation!r}, radius={self.radius}"
+
+    def _linear(self) -> list[nn.Linear]:
+        """The hidden layers, none of which may have been replaced by another kind."""
+        layers = []
+        for i, layer in enumerate(self.hidden):
+            if not isinstance(layer, nn.Linear):
+                raise TypeError(f"hidden[{i}] must be a Linear layer, got {type(layer).__name__}")
+            layers.append(layer)
+        return layers
 
     def _out(self, x: Tensor) -> Tensor:
         """[..., 1 + features], by operators of torch."""

@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ..hashgrid.registration import HashgridBackward, encoded
@@ -219,29 +218,46 @@ class Passes(torch.autograd.Function):
         return out, gradient
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, to_out: Tensor | None, to_gradient: Tensor | None) -> tuple[Tensor | None, ...]:
         """From the gradients of both outputs to those of x, table and weights."""
-        with torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
-            return Passes.gradients(ctx, to_out, to_gradient)
+        needed = (ctx.needs_input_grad[0], ctx.needs_input_grad[2], any(ctx.needs_input_grad[6:]))
+        saved = ctx.saved_tensors  # once: checkpointing unpacks a tensor a single time
+        with torch.autocast(saved[0].device.type, enabled=False):
+            to_x, to_table, *to_weights = PassesBackward.apply(  # type: ignore[no-untyped-call]
+                to_out, to_gradient, ctx.grid, ctx.smooth, ctx.deterministic, needed, *saved
+            )
+        return to_x, None, to_table, None, None, None, *to_weights
+
+
+class PassesBackward(torch.autograd.Function):
+    """The derivative of :class:`Passes`, which ends the chain: a third derivative of the encoding would be needed."""
 
     @staticmethod
-    def gradients(ctx: Any, to_out: Tensor | None, to_gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-        """``backward``, whatever the caller's autocast."""
-        x, centre, table, level_weights, encoded, slope, *weights = ctx.saved_tensors
-        of_x, of_table = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
-        chunks = _Chunks(x, centre, encoded, tuple(weights), ctx.smooth)
+    def forward(
+        ctx: Any,
+        to_out: Tensor | None,
+        to_gradient: Tensor | None,
+        grid: str,
+        smooth: bool,
+        deterministic: bool,
+        needed: tuple[bool, bool, bool],
+        *saved: Tensor,
+    ) -> tuple[Tensor | None, ...]:
+        """The gradients of x, table and each of the MLP's weights; None where not needed."""
+        x, centre, table, level_weights, encoded, slope, *weights = saved
+        of_x, of_table, of_weights = needed
+        chunks = _Chunks(x, centre, encoded, tuple(weights), smooth)
         parts = chunks.parts()
-        found = [_Found(chunks) for _ in parts] if any(ctx.needs_input_grad[6:]) else []
+        found = [_Found(chunks) for _ in parts] if of_weights else []
         to_x = to_table = None
         if to_gradient is None:
             turned = torch.empty_like(encoded)
         else:
             turned, to_x, to_table, _ = _ops.hashgrid_double_backward(
-                to_gradient, slope, x, table, level_weights, ctx.grid, True, of_x, of_table, False, ctx.deterministic
+                to_gradient, slope, x, table, level_weights, grid, True, of_x, of_table, False, deterministic
             )
         # The derivative of relu is constant: with it a loss on the gradient alone does not reach the values.
-        reached = to_out is not None or ctx.smooth
+        reached = to_out is not None or smooth
         direct = torch.empty_like(chunks.coordinates) if of_x and reached else None
         to_direct = None if to_gradient is None else transposed(to_gradient * SCALE, weights[0].dtype)
         arguments = to_out, to_direct, turned, direct, reached
@@ -249,7 +265,7 @@ class Passes(torch.autograd.Function):
         workers.run(_mlp_backward, calls)
         if reached and (of_x or of_table):
             more_x, more_table, _ = _ops.hashgrid_backward(
-                turned, x, table, level_weights, ctx.grid, of_x, of_table, False, ctx.deterministic
+                turned, x, table, level_weights, grid, of_x, of_table, False, deterministic
             )
             if direct is not None:
                 more_x.add_(direct.t(), alpha=SCALE)
@@ -257,11 +273,14 @@ class Passes(torch.autograd.Function):
             to_table = more_table if to_table is None else to_table.add_(more_table)
         return (
             to_x if of_x else None,
-            None,
             to_table.to(table.dtype) if of_table and to_table is not None else None,
-            *(None, None, None),
             *(_sums([own.all() for own in found]) if found else [None] * len(weights)),
         )
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> None:
+        """Refuses."""
+        raise NotImplementedError("the gradients of sdf_and_gradient and evaluate are differentiable once; use sdf")
 
 
 def _mlp_forward(chunks: _Chunks, out: Tensor, direct: Tensor, slope: Tensor) -> None:
