@@ -212,7 +212,7 @@ def test_parameters_of_levels_do_not_outlive_a_move(move: str) -> None:
     new = grid.level_parameters()
     assert new[0] is not old[0]
     grid.table.requires_grad_(False)
-    with pytest.raises(ValueError, match="^table must require a gradient"):
+    with pytest.raises(ValueError, match=r"^table must require a gradient"):
         grid.level_parameters()
     grid.table.requires_grad_()
     grid.zero_grad()
