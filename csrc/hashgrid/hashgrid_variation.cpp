@@ -91,7 +91,8 @@ void variation(const Kernels<Real>& kernels, const Input<Real>& input, Real* by_
         const Real* rise = differences.along(axis);
         for (int f = 0; f < input.features; ++f)
           for (int i = 0; i < here; ++i) {
-            const double one = left_out[static_cast<size_t>(i)] ? 0.0 : static_cast<double>(rise[int64_t{f} * points + i]);
+            const double one =
+                left_out[static_cast<size_t>(i)] ? 0.0 : static_cast<double>(rise[int64_t{f} * points + i]);
             sum += one * one;
           }
       }
@@ -136,7 +137,8 @@ void variation_gradient(const Kernels<Real>& kernels, const Input<Real>& input, 
         for (int axis = 0; axis < dims; ++axis) {
           const Real* rise = differences.along(axis);
           for (int f = 0; f < features; ++f)
-            for (int i = 0; i < here; ++i) values[static_cast<size_t>(i) * features + f] = scale * rise[int64_t{f} * points + i];
+            for (int i = 0; i < here; ++i)
+              values[static_cast<size_t>(i) * features + f] = scale * rise[int64_t{f} * points + i];
           for (auto point = begin; point != next; ++point)
             std::fill_n(values.begin() + static_cast<int64_t>(*point - at) * features, features, Real(0));
           std::copy(differences.rows(1 << axis), differences.rows(1 << axis) + points, ends.rows);
