@@ -179,10 +179,7 @@ class HashGrid(nn.Module):
         For regularisers (``grid.level_view(0).square().mean()``) and for looking at or filling a level. IndexError for
         a level outside of 0 to levels - 1.
         """
-        index = _checks.count("level", level, -(2**63))
-        if not 0 <= index < self.spec.levels:
-            raise IndexError(f"level must be within 0 and {self.spec.levels - 1}, got {index}")
-        return self.table[self.spec.offsets[index] : self.spec.offsets[index + 1]]
+        return hashgrid.level_view(self.table, self.spec, level)
 
     def level_parameters(self) -> list[nn.Parameter]:
         """One parameter a level, each [rows of it, features], for an optimiser with a learning rate a level.
