@@ -274,6 +274,7 @@ double unit_rate(Unit unit, int threads) {
     case Unit::distance_word: return isa >= Isa::avx2 ? loop_rate(loops_avx2().distance, threads) : absent;
     case Unit::distance_avx512: return isa >= Isa::avx512 ? loop_rate(loops_avx512().distance, threads) : absent;
     case Unit::multiply_add: return loop_rate(best_loops().multiply_add, threads);
+    case Unit::affine_min: return loop_rate(best_loops().affine_min, threads);
     case Unit::int8_avx512:
       return isa >= Isa::avx512 && __builtin_cpu_supports("avx512vnni") ? loop_rate(loops_avx512().int8_dot, threads)
                                                                         : absent;

@@ -28,6 +28,7 @@ struct Loops {
   Loop distance;        // words counted after an exclusive or, and summed: Hamming's loop
   Loop multiply_add;    // float32 multiply-adds, fused where the set has it
   Loop int8_dot;        // int8 multiply-adds into int32
+  Loop affine_min;      // 32-bit a * x + b, and the smallest of all: MinHash's loop
 };
 
 const Loops& loops_scalar();
@@ -68,6 +69,7 @@ enum class Unit {
   distance_word,      // xor, popcnt, add
   distance_avx512,    // vpxorq, vpopcntq, vpaddq
   multiply_add,       // float32, the widest set of the machine
+  affine_min,         // 32-bit a * x + b, and a minimum, the widest set of the machine
   int8_avx512,        // vpdpbusd
   int8_amx,           // tdpbssd
 };

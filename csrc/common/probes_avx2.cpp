@@ -116,6 +116,21 @@ uint64_t multiply_add(int64_t rounds) {
   return sum_words(_mm256_castps_si256(x[0]));
 }
 
+uint64_t affine_min(int64_t rounds) {
+  __m256i x = _mm256_set1_epi32(7), a[4], b[4], least[4];
+  for (int j = 0; j < 4; ++j) {
+    a[j] = _mm256_set1_epi32(2 * j + 1), b[j] = _mm256_set1_epi32(j), least[j] = _mm256_set1_epi32(-1);
+    asm volatile("" : "+x"(a[j]), "+x"(b[j]));
+  }
+  for (int64_t round = 0; round < rounds; ++round) {
+    asm volatile("" : "+x"(x));
+    for (int j = 0; j < 4; ++j)
+      least[j] = _mm256_min_epu32(least[j], _mm256_add_epi32(_mm256_mullo_epi32(x, a[j]), b[j]));
+  }
+  for (int j = 1; j < 4; ++j) least[0] = _mm256_xor_si256(least[0], least[j]);
+  return sum_words(least[0]);
+}
+
 }  // namespace
 
 const Loops& loops_avx2() {
@@ -127,7 +142,8 @@ const Loops& loops_avx2() {
                                   {popcount_words, 8},
                                   {distance, 4},
                                   {multiply_add, 12 * 8},
-                                  {}};
+                                  {},
+                                  {affine_min, 4 * 8}};
   return loops;
 }
 

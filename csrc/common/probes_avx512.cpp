@@ -97,6 +97,22 @@ uint64_t multiply_add(int64_t rounds) {
   return sum_words(_mm512_castps_si512(x[0]));
 }
 
+// Factors, summands and minima stay in registers; x changes each round, so that no product may be kept.
+uint64_t affine_min(int64_t rounds) {
+  __m512i x = _mm512_set1_epi32(7), a[8], b[8], least[8];
+  for (int j = 0; j < 8; ++j) {
+    a[j] = _mm512_set1_epi32(2 * j + 1), b[j] = _mm512_set1_epi32(j), least[j] = _mm512_set1_epi32(-1);
+    asm volatile("" : "+v"(a[j]), "+v"(b[j]));
+  }
+  for (int64_t round = 0; round < rounds; ++round) {
+    asm volatile("" : "+v"(x));
+    for (int j = 0; j < 8; ++j)
+      least[j] = _mm512_min_epu32(least[j], _mm512_add_epi32(_mm512_mullo_epi32(x, a[j]), b[j]));
+  }
+  for (int j = 1; j < 8; ++j) least[0] = _mm512_xor_si512(least[0], least[j]);
+  return sum_words(least[0]);
+}
+
 // Written as text because VNNI is not among this file's flags; the caller asks the processor first.
 uint64_t int8_dot(int64_t rounds) {
   __m512i a = _mm512_set1_epi32(1), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a;
@@ -123,7 +139,8 @@ const Loops& loops_avx512() {
                                   {},
                                   {distance, 8 * 8},
                                   {multiply_add, 12 * 16},
-                                  {int8_dot, 10 * 64}};
+                                  {int8_dot, 10 * 64},
+                                  {affine_min, 8 * 16}};
   return loops;
 }
 

@@ -72,10 +72,25 @@ uint64_t multiply_add(int64_t rounds) {
   return static_cast<uint64_t>(sum);
 }
 
+uint64_t affine_min(int64_t rounds) {
+  uint32_t a[4] = {1, 3, 5, 7}, least[4] = {~0u, ~0u, ~0u, ~0u};
+  volatile uint32_t at_run_time = 7;
+  uint32_t x = at_run_time;
+  for (int64_t round = 0; round < rounds; ++round) {
+    x += 2;
+    for (int chain = 0; chain < 4; ++chain) {
+      const uint32_t value = a[chain] * x + 11;
+      least[chain] = value < least[chain] ? value : least[chain];
+    }
+  }
+  return least[0] + least[1] + least[2] + least[3];
+}
+
 }  // namespace
 
 const Loops& loops_scalar() {
-  static constexpr Loops loops = {read, write, nullptr, gather_rows, {popcount, 4}, {}, {}, {multiply_add, 8}, {}};
+  static constexpr Loops loops = {read, write, nullptr,           gather_rows, {popcount, 4},
+                                  {},   {},    {multiply_add, 8}, {},          {affine_min, 4}};
   return loops;
 }
 

@@ -83,6 +83,7 @@ void bind_probes(py::module_& module) {
   bind_unit(sub, "distance_avx512", Unit::distance_avx512,
             "64-bit words a second through vpxorq, vpopcntq and vpaddq.");
   bind_unit(sub, "multiply_add", Unit::multiply_add, "float32 multiply-adds a second.");
+  bind_unit(sub, "affine_min", Unit::affine_min, "32-bit a * x + b with a minimum over them, so many a second.");
   bind_unit(sub, "int8_avx512", Unit::int8_avx512, "int8 multiply-adds a second by vpdpbusd.");
   bind_unit(sub, "int8_amx", Unit::int8_amx, "int8 multiply-adds a second by AMX tdpbssd.");
 }
