@@ -67,5 +67,5 @@ def test_the_logarithm_is_one():
 
 @pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (2**63, ValueError), (1.0, TypeError), ("1", TypeError)])
 def test_seeds_that_are_none(seed, error):
-    with pytest.raises(error, match="^seed must be"):
+    with pytest.raises(error, match=r"^seed must be"):
         _random.checked_seed(seed)
