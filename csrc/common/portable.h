@@ -110,6 +110,44 @@ __device__ __forceinline__ void store_release(unsigned* address, unsigned value)
 #endif
 }
 
+// For words that say all themselves, such as a flag and the count it speaks of in one: no other load or store is ordered
+// by these, and so none is waited for.
+__device__ __forceinline__ unsigned load_relaxed(const unsigned* address) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::load_relaxed(address);
+#else
+  unsigned value;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(address) : "memory");
+  return value;
+#endif
+}
+
+__device__ __forceinline__ unsigned long long load_relaxed(const unsigned long long* address) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::load_relaxed(address);
+#else
+  unsigned long long value;
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(value) : "l"(address) : "memory");
+  return value;
+#endif
+}
+
+__device__ __forceinline__ void store_relaxed(unsigned* address, unsigned value) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::store_relaxed(address, value);
+#else
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(address), "r"(value) : "memory");
+#endif
+}
+
+__device__ __forceinline__ void store_relaxed(unsigned long long* address, unsigned long long value) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::store_relaxed(address, value);
+#else
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(address), "l"(value) : "memory");
+#endif
+}
+
 // ---- Additions of neighbouring floats to global memory (one instruction from sm_90 on) ------------------------------
 
 // Each float is added atomically by itself, the group is not. The address is a multiple of the group's size.
@@ -166,6 +204,34 @@ WARPHASH_MMA(mma_m16n8k32_u8_s8, "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s3
 WARPHASH_MMA(mma_m16n8k256_b1_and, "mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc",
              cuda_emulation::dot_b1_and)
 #undef WARPHASH_MMA
+
+// The same of bfloat16, two in a register, the lower half first: d[16 x 8] += a[16 x 16] * b[16 x 8] in float32, in no
+// promised order.
+__device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]
+#if defined(WARPHASH_CUDA_EMULATION)
+                                                  ,
+                                                  const cuda_emulation::Site& site = cuda_emulation::Site::current()) {
+  cuda_emulation::mma_m16n8("mma_m16n8k16_bf16", d, a, b, site, cuda_emulation::dot_bf16);
+}
+#else
+) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#endif
+
+// Two values rounded to bfloat16 (to nearest, ties to even; NaN becomes 0x7fff), `low` in the lower half.
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::pack_bf16(low, high);
+#else
+  unsigned both;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+#endif
+}
 
 }  // namespace warphash
 #endif

@@ -4,12 +4,12 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <optional>
 #include <tuple>
 
 #include "common/stream.h"
+#include "common/torch_sort.h"
 #include "hamming/hamming.cuh"
 #include "hamming/hamming_operands.h"
 
@@ -60,15 +60,6 @@ Tensor histogram_cuda(const Tensor& queries, const Tensor& database, const std::
   OnDevice::check(histogram(problem, device.multiprocessors(), workspace.mutable_data_ptr(),
                             out.mutable_data_ptr<int64_t>(), device.stream()));
   return out;
-}
-
-// Sorted keys, and each one's place before, along the last dimension.
-std::tuple<Tensor, Tensor> sort_stable(const Tensor& keys) {
-  std::array<StableIValue, 4> stack{torch::stable::detail::from(keys),
-                                    torch::stable::detail::from(std::optional<bool>(true)),
-                                    torch::stable::detail::from(int64_t{-1}), torch::stable::detail::from(false)};
-  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::sort", "stable", stack.data(), TORCH_ABI_VERSION));
-  return {torch::stable::detail::to<Tensor>(stack[0]), torch::stable::detail::to<Tensor>(stack[1])};
 }
 
 std::tuple<Tensor, Tensor> topk_of(Metric metric, const Operands& operands, int64_t k) {

@@ -4,7 +4,7 @@
 // (the two features of each word), wide and store_narrowed (as many halves as there are lanes). Internal, as hashgrid_stages.h.
 #pragma once
 
-#include "hashgrid/hashgrid_half.h"
+#include "common/half.h"
 #include "hashgrid/hashgrid_stages.h"
 
 namespace warphash::hashgrid {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stages by one point at a time, for processors without AVX2, and all of float64. Bound: the reads of the table's rows.
-#include "hashgrid/hashgrid_half.h"
+#include "common/half.h"
 #include "hashgrid/hashgrid_stages.h"
 
 namespace warphash::hashgrid {

@@ -19,3 +19,7 @@ void bind_probes(pybind11::module_& module);
 // After this one the module has a submodule `kernels`, to which the others add.
 void bind_hamming(pybind11::module_& module);
 void bind_hashgrid(pybind11::module_& module);
+void bind_lsh_projections(pybind11::module_& module);
+void bind_lsh_sketches(pybind11::module_& module);
+void bind_lsh_buckets(pybind11::module_& module);
+void bind_lsh_pairs(pybind11::module_& module);

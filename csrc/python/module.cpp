@@ -39,4 +39,8 @@ PYBIND11_MODULE(_C, module) {
   bind_probes(module);
   bind_hamming(module);
   bind_hashgrid(module);
+  bind_lsh_projections(module);
+  bind_lsh_sketches(module);
+  bind_lsh_buckets(module);
+  bind_lsh_pairs(module);
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """warphash: fast, exact, differentiable hash kernels for PyTorch, the same numbers on every machine."""
 
-from . import _load, hamming, hashgrid, interop, nn, retrieval  # _load comes first: it registers the operators
+from . import _load, hamming, hashgrid, interop, lsh, nn, retrieval  # _load comes first: it registers the operators
 from ._load import build_info
 
 __version__ = _load.version()
-__all__ = ["__version__", "build_info", "hamming", "hashgrid", "interop", "nn", "retrieval"]
+__all__ = ["__version__", "build_info", "hamming", "hashgrid", "interop", "lsh", "nn", "retrieval"]

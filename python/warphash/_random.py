@@ -82,7 +82,7 @@ def cauchy(seed: int, stream: Stream, count: int) -> _Floats:
 
 
 def _logarithm(x: _Floats) -> _Floats:
-    """ln x of normal positive numbers: x = m · 2^e with m in [√½, √2), ln m = 2 artanh((m - 1) / (m + 1))."""
+    """Natural logarithm of normal numbers x = m · 2^e, m in [√½, √2): ln m = 2 artanh((m - 1) / (m + 1))."""
     m, e = np.frexp(x)
     low = m < 0.7071067811865476
     m, e = np.where(low, m * 2.0, m), np.where(low, e - 1, e)

@@ -75,6 +75,27 @@ def byte_tiles(kernels: EmulatedKernels) -> None:
         np.testing.assert_array_equal(d, a.astype(np.int32) @ b.astype(np.int32).T)
 
 
+def _to_bf16(x: np.ndarray) -> np.ndarray:
+    bits = x.view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32).astype(np.float64)
+
+
+def bf16_tiles(kernels: EmulatedKernels) -> None:
+    random = np.random.default_rng(0)
+    for values in (lambda shape: random.integers(-8, 9, shape), random.standard_normal):
+        a, b, d = (values(shape).astype(np.float32) for shape in ((16, 16), (8, 16), (16, 8)))
+        expected = d + _to_bf16(a) @ _to_bf16(b).T
+        kernels.tile_bf16(a, b, d)
+        np.testing.assert_allclose(d, expected, rtol=1e-5, atol=1e-5)
+    a, b, d = np.zeros((16, 16), np.float32), np.ones((8, 16), np.float32), np.ones((16, 8), np.float32)
+    a[3, 5], a[4, 6] = np.nan, np.inf
+    kernels.tile_bf16(a, b, d)
+    assert np.isnan(d[3]).all()
+    assert (d[4] == np.inf).all()
+    assert (np.delete(d, [3, 4], 0) == 1).all()
+
+
 def hash_grid(kernels: EmulatedKernels) -> None:
     n, levels, slots = 203, 3, 64
     random = np.random.default_rng(0)
@@ -182,6 +203,13 @@ def group_adds(kernels: EmulatedKernels) -> None:
     np.testing.assert_array_equal(sums, [even, 2 * even, odd, 2 * odd, *(x.sum() * factor for factor in (1, 2, 3, 4))])
 
 
+def relaxed_words(kernels: EmulatedKernels) -> None:
+    narrow, wide = np.zeros(5, np.uint32), np.zeros(5, np.uint64)
+    kernels.relaxed_words(narrow, wide, 5)
+    assert narrow.tolist() == [1, 2, 3, 4, 5]
+    assert wide.tolist() == [(i + 1) << 40 for i in range(5)]
+
+
 CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
     check.__name__: check
     for check in (
@@ -191,11 +219,13 @@ CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
         hamming_topk,
         hamming_tiles,
         byte_tiles,
+        bf16_tiles,
         hash_grid,
         spgemm,
         integers,
         atomics,
         floats,
         group_adds,
+        relaxed_words,
     )
 }

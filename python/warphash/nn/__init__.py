@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers built on the kernels."""
 
+from .behavior import BehaviorSequenceEncoder, SDIMAttention
 from .encoding import HashGrid, progressive_levels
 from .hashing import HashHead
 from .rigid import RigidTransform, fit_frame
@@ -8,12 +9,14 @@ from .sdf import SDFNetwork, SDFOutput, eikonal_loss, neus_alpha
 from .shallow import LinearHash, itq, random_projection
 
 __all__ = [
+    "BehaviorSequenceEncoder",
     "HashGrid",
     "HashHead",
     "LinearHash",
     "RigidTransform",
     "SDFNetwork",
     "SDFOutput",
+    "SDIMAttention",
     "eikonal_loss",
     "fit_frame",
     "itq",

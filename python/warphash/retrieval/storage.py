@@ -8,20 +8,18 @@ all before it (32 bytes).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import secrets
-import stat
 import struct
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import torch
 from torch import Tensor
+
+from .._files import PathLike, checked_path, whole_file
 
 # The first byte is no ASCII, and a transfer in text mode breaks the line ends.
 MAGIC = b"\x8bwhidx\r\n"
@@ -35,53 +33,33 @@ _DTYPES = {
     for dtype in (torch.uint8, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 }
 
-PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+__all__ = ["PathLike", "load_arrays", "save_arrays"]
 
 
 def save_arrays(path: PathLike, kind: str, fields: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
     """Writes ``fields`` (JSON values) and ``arrays`` to path as one file of the given kind.
 
-    The bytes go to a new file in the same folder, which is synchronised and then takes path's name: a reader, or a
-    crash at any moment, sees the old file or the new one, never a part. A symbolic link stays, and the file that it
-    names is replaced; a file that was there before hands its permissions on. Memory: none, but for a copy of an array
+    Whole or not at all, as :func:`warphash._files.whole_file` does it. Memory: none, but for a copy of an array
     that is on a GPU or not contiguous.
     """
     if sys.byteorder != "little":
         raise OSError("index files are little-endian, and this machine is not")
-    target = _resolved(path)
     entries = [
         {"name": name, "dtype": str(array.dtype).removeprefix("torch."), "shape": list(array.shape)}
         for name, array in arrays.items()
     ]
     header = json.dumps({"kind": kind, "fields": dict(fields), "arrays": entries}).encode()
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # short, however long target's name is
-    mode = _mode_of(target)
-    try:
-        # Not tempfile: its files are readable by the owner alone, whatever the umask says.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, os.fsdecode(path)) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if mode is not None:
-                os.fchmod(descriptor, mode)
-            digest = hashlib.sha256()
-            for part in (_PREFIX.pack(MAGIC, VERSION, len(header)), header):
-                digest.update(part)
-                file.write(part)
-            for array in arrays.values():
-                data = _bytes_of(array.detach().cpu().contiguous())
-                for begin in range(0, len(data), _CHUNK_BYTES):
-                    digest.update(data[begin : begin + _CHUNK_BYTES])
-                    file.write(data[begin : begin + _CHUNK_BYTES])
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _synchronise_folder(target.parent)
+    with whole_file(path) as file:
+        digest = hashlib.sha256()
+        for part in (_PREFIX.pack(MAGIC, VERSION, len(header)), header):
+            digest.update(part)
+            file.write(part)
+        for array in arrays.values():
+            data = _bytes_of(array.detach().cpu().contiguous())
+            for begin in range(0, len(data), _CHUNK_BYTES):
+                digest.update(data[begin : begin + _CHUNK_BYTES])
+                file.write(data[begin : begin + _CHUNK_BYTES])
+        file.write(digest.digest())
 
 
 def load_arrays(path: PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -90,7 +68,7 @@ def load_arrays(path: PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Te
     A file that is truncated, damaged, of another kind or newer format, or no index file at all: ValueError with the
     path and the reason. Nothing is allocated before the file's size fits what its header says.
     """
-    with open(_path(path), "rb") as file:
+    with open(checked_path(path), "rb") as file:
         return _Reader(path, file).read(kind)
 
 
@@ -155,33 +133,6 @@ class _Reader:
         raise ValueError(f"{os.fsdecode(self.path)}: {reason}")
 
 
-def _path(path: PathLike) -> Path:
-    try:
-        if isinstance(path, int):
-            raise TypeError  # open would take it for a file descriptor
-        return Path(os.fsdecode(path))
-    except TypeError:
-        raise TypeError(f"path must be a str, bytes or os.PathLike, got {type(path).__name__}") from None
-
-
-def _resolved(path: PathLike) -> Path:
-    """Where path leads: a rename onto a symbolic link would replace the link."""
-    return Path(os.path.realpath(_path(path)))
-
-
-def _mode_of(target: Path) -> int | None:
-    """The permissions of the file that is to be replaced, None where there is none."""
-    try:
-        mode = target.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"path must name a regular file or none, got {target}")
-    return stat.S_IMODE(mode)
-
-
 def _is_shape(dtype: torch.dtype, shape: object) -> bool:
     """Whether torch can make a tensor of the shape: also the strides of an empty one must fit 64 bits."""
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
@@ -199,12 +150,3 @@ def _size_of(dtype: torch.dtype, shape: list[int]) -> int:
 def _bytes_of(array: Tensor) -> memoryview:
     # A memoryview of a zero-size array cannot be cast, and there is nothing to see in it.
     return memoryview(array.reshape(-1).view(torch.uint8).numpy().data) if array.numel() else memoryview(b"")
-
-
-def _synchronise_folder(folder: Path) -> None:
-    """Makes the new name itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

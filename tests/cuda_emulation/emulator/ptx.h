@@ -55,6 +55,23 @@ inline void store_release(unsigned* address, unsigned value) {
   *address = value;
 }
 
+// ---- ld.relaxed, st.relaxed -----------------------------------------------------------------------------------------
+
+template <class T>
+T load_relaxed(const T* address) {
+  yield_point(true);
+  note_access(address, sizeof *address, false, true);
+  Busy guard;
+  return *address;
+}
+template <class T>
+void store_relaxed(T* address, std::type_identity_t<T> value) {
+  yield_point();
+  note_access(address, sizeof *address, true, true);
+  Busy guard;
+  *address = value;
+}
+
 // ---- red.v2.f32, red.v4.f32 -----------------------------------------------------------------------------------------
 
 inline void atomic_add_group(float* address, std::initializer_list<float> values) {
@@ -76,26 +93,36 @@ inline int dot_u8_s8(unsigned a, unsigned b) {
   return sum;
 }
 inline int dot_b1_and(unsigned a, unsigned b) { return __popc(a & b); }
+// Sums of float64 round once at the end: the hardware promises no order and no more than float32 between.
+inline double dot_bf16(unsigned a, unsigned b) {
+  auto product = [](unsigned x, unsigned y) { return double(std::bit_cast<float>(x)) * std::bit_cast<float>(y); };
+  return product(a << 16, b << 16) + product(a & 0xffff0000u, b & 0xffff0000u);
+}
+inline unsigned pack_bf16(float low, float high) {
+  return unsigned(__float2bfloat16(high).bits) << 16 | __float2bfloat16(low).bits;
+}
 
 // portable.h says which register holds what.
-inline void mma_m16n8(const char* name, int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const Site& site,
-                      int (*dot)(unsigned, unsigned)) {
+template <class T, class Sum>
+void mma_m16n8(const char* name, T (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const Site& site,
+               Sum (*dot)(unsigned, unsigned)) {
   struct In {
     unsigned a[4], b[2];
-    int c[4];
+    T c[4];
   };
   struct Out {
-    int d[4];
+    T d[4];
   };
   In own;
   std::copy_n(a, 4, own.a), std::copy_n(b, 2, own.b), std::copy_n(d, 4, own.c);
   Out out = warp_collective<Out>(name, ~0u, site, own, [dot](In** in, Out** out, unsigned) {
     for (int row = 0; row < 16; ++row)
       for (int column = 0; column < 8; ++column) {
-        int lane = row % 8 * 4 + column / 2, r = row / 8 * 2 + column % 2, sum = in[lane]->c[r];
+        int lane = row % 8 * 4 + column / 2, r = row / 8 * 2 + column % 2;
+        Sum sum = in[lane]->c[r];
         for (int k = 0; k < 8; ++k)
           sum += dot(in[row % 8 * 4 + k % 4]->a[row / 8 + k / 4 * 2], in[column * 4 + k % 4]->b[k / 4]);
-        out[lane]->d[r] = sum;
+        out[lane]->d[r] = T(sum);
       }
   });
   std::copy_n(out.d, 4, d);

@@ -67,6 +67,20 @@ __global__ void group_adds_kernel(const float* __restrict__ x, float* sums) {
   atomic_add_4(sums + 4, v, 2 * v, 3 * v, 4 * v);
 }
 
+// Blocks of one thread: each waits for the words of the block before, so that word i becomes i + 1.
+__global__ void relaxed_words_kernel(unsigned* narrow, u64* wide) {
+  unsigned before = 0;
+  u64 wide_before = 0;
+  if (blockIdx.x > 0) {
+    do before = load_relaxed(narrow + blockIdx.x - 1);
+    while (before == 0);
+    do wide_before = load_relaxed(wide + blockIdx.x - 1);
+    while (wide_before == 0);
+  }
+  store_relaxed(narrow + blockIdx.x, before + 1);
+  store_relaxed(wide + blockIdx.x, wide_before + (u64(1) << 40));
+}
+
 __global__ void unaligned_adds_kernel(float* sums) { atomic_add_2(sums + 1, 1, 1); }
 
 }  // namespace
@@ -85,6 +99,10 @@ cudaError_t floats(const float* x, const float* y, float* floats, cudaStream_t s
 
 cudaError_t group_adds(const float* x, float* sums, cudaStream_t stream) {
   return launch(group_adds_kernel, 1, 32, 0, stream, x, sums);
+}
+
+cudaError_t relaxed_words(unsigned* narrow, unsigned long long* wide, int blocks, cudaStream_t stream) {
+  return launch(relaxed_words_kernel, blocks, 1, 0, stream, narrow, wide);
 }
 
 cudaError_t unaligned_adds(float* sums, cudaStream_t stream) {

@@ -26,6 +26,8 @@ cudaError_t hamming_tiles(const unsigned* queries, const unsigned* codes, int* d
 // d [16, 8] = a [16, 32] * transposed b [8, 32], signed bytes; or a unsigned.
 cudaError_t tile_s8(const signed char* a, const signed char* b, int* d, cudaStream_t stream);
 cudaError_t tile_u8_s8(const unsigned char* a, const signed char* b, int* d, cudaStream_t stream);
+// d [16, 8] += a [16, 16] * transposed b [8, 16], both rounded to bfloat16.
+cudaError_t tile_bf16(const float* a, const float* b, float* d, cudaStream_t stream);
 
 // Trilinear hash grid: y [n, levels, 2] from points [n, 3] in [0, 1] and table [levels, slots, 2]; slots a power of 2.
 cudaError_t grid_forward(const float* points, const float* table, float* y, int n, int levels, unsigned slots,
@@ -45,6 +47,8 @@ cudaError_t integers(const unsigned* x, const unsigned* y, unsigned* integers, c
 cudaError_t atomics(const unsigned* x, unsigned* narrow, unsigned long long* wide, cudaStream_t stream);
 cudaError_t floats(const float* x, const float* y, float* floats, cudaStream_t stream);
 cudaError_t group_adds(const float* x, float* sums, cudaStream_t stream);
+// narrow, wide [blocks], zeros: become 1, 2, ... and the same times 2^40.
+cudaError_t relaxed_words(unsigned* narrow, unsigned long long* wide, int blocks, cudaStream_t stream);
 // Not allowed: a group of two that begins at an odd float.
 cudaError_t unaligned_adds(float* sums, cudaStream_t stream);
 

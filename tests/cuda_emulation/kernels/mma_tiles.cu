@@ -55,6 +55,18 @@ __global__ void tile_kernel(const unsigned* __restrict__ a, const unsigned* __re
   for (int r = 0; r < 4; ++r) d[(group + r / 2 * 8) * 8 + 2 * member + r % 2] = sum[r];
 }
 
+__global__ void bf16_kernel(const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ d) {
+  int group = threadIdx.x / 4, member = threadIdx.x % 4;
+  unsigned x[4], y[2];
+  float sum[4];
+  auto pair = [](const float* from) { return pack_bf16(from[0], from[1]); };
+  for (int r = 0; r < 4; ++r) x[r] = pair(a + (group + r % 2 * 8) * 16 + 2 * (member + r / 2 * 4));
+  for (int r = 0; r < 2; ++r) y[r] = pair(b + group * 16 + 2 * (member + r * 4));
+  for (int r = 0; r < 4; ++r) sum[r] = d[(group + r / 2 * 8) * 8 + 2 * member + r % 2];
+  mma_m16n8k16_bf16(sum, x, y);
+  for (int r = 0; r < 4; ++r) d[(group + r / 2 * 8) * 8 + 2 * member + r % 2] = sum[r];
+}
+
 }  // namespace
 
 cudaError_t hamming_tiles(const unsigned* queries, const unsigned* codes, int* distances, int q, int n,
@@ -70,6 +82,10 @@ cudaError_t tile_s8(const signed char* a, const signed char* b, int* d, cudaStre
 cudaError_t tile_u8_s8(const unsigned char* a, const signed char* b, int* d, cudaStream_t stream) {
   return launch(tile_kernel<true>, 1, 32, 0, stream, reinterpret_cast<const unsigned*>(a),
                 reinterpret_cast<const unsigned*>(b), d);
+}
+
+cudaError_t tile_bf16(const float* a, const float* b, float* d, cudaStream_t stream) {
+  return launch(bf16_kernel, 1, 32, 0, stream, a, b, d);
 }
 
 }  // namespace warphash::demo

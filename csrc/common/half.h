@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace warphash::hashgrid {
+namespace warphash {
 namespace {
 
 inline float float_of_bits(uint32_t bits) {
@@ -47,4 +47,4 @@ inline uint16_t float16_of_float(float value) {
 }
 
 }  // namespace
-}  // namespace warphash::hashgrid
+}  // namespace warphash

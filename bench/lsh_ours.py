@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our side of the LSH benches: the calls, and the checks of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.harness.workload import Contestant, Prepared, Settings
+from bench.lsh_inputs import SEED, Codes, Documents, Sequences, Signatures, Vectors
+
+
+def as_arrays(result: Any) -> tuple[np.ndarray[Any, Any], ...]:
+    parts = result if isinstance(result, tuple | list) else (result,)
+    return tuple(part if isinstance(part, np.ndarray) else part.detach().cpu().numpy() for part in parts)
+
+
+def ours(
+    solve: Callable[[Any], Any], name: str = "warphash", modes: tuple[str, ...] | None = None, exact: bool = True
+) -> Contestant:
+    """exact: another way of ours that must give the same answer."""
+
+    def prepare(inputs: Any, settings: Settings) -> Prepared:
+        return Prepared(lambda: solve(inputs), as_arrays if exact else None)
+
+    more = {} if modes is None else {"modes": modes}
+    return Contestant(name, prepare, devices=("cpu", "cuda"), **more)
+
+
+# ---- codes of vectors ------------------------------------------------------------------------------------
+
+
+def solve_simhash(inputs: Vectors, precision: str = "exact") -> Any:
+    import warphash
+
+    return warphash.lsh.simhash(inputs.x, inputs.planes, precision=precision)
+
+
+FAST = partial(ours, partial(solve_simhash, precision="fast"), "warphash (fast)")
+
+
+def solve_hd3(inputs: Vectors) -> Any:
+    import warphash
+
+    return warphash.lsh.hd3_simhash(inputs.x, inputs.bits, seed=SEED)
+
+
+def solve_cross_polytope(inputs: Vectors) -> Any:
+    import warphash
+
+    return warphash.lsh.cross_polytope(inputs.x, tables=inputs.bits, seed=SEED)
+
+
+def solve_sort(inputs: Vectors) -> Any:
+    import warphash
+
+    return tuple(warphash.lsh.sort_lsh(inputs.x, inputs.planes))
+
+
+# ---- sketches and what comes after -----------------------------------------------------------------------
+
+
+def solve_minhash(inputs: Documents) -> Any:
+    import warphash
+
+    return warphash.lsh.minhash(inputs.tokens, inputs.offsets, inputs.num_perm, seed=SEED)
+
+
+def solve_one_permutation(inputs: Documents) -> Any:
+    import warphash
+
+    return warphash.lsh.one_permutation_minhash(inputs.tokens, inputs.offsets, inputs.num_perm, seed=SEED)
+
+
+def _components(signatures: torch.Tensor, bands: int) -> Any:
+    from warphash import lsh
+
+    pairs = lsh.candidate_pairs(lsh.band_keys(signatures, bands), mode="chain")
+    return lsh.connected_components(pairs, len(signatures))
+
+
+def solve_components(inputs: Signatures) -> Any:
+    """Bands, chains of candidates, components."""
+    return _components(inputs.values, inputs.bands)
+
+
+def solve_deduplicate(inputs: Documents, bands: int = 16) -> Any:
+    """Signatures, bands, chains, components."""
+    return _components(solve_minhash(inputs), bands)
+
+
+# ---- buckets ---------------------------------------------------------------------------------------------
+
+
+def solve_bucket_sort(inputs: Codes) -> Any:
+    import warphash
+
+    return tuple(warphash.lsh.bucket_sort(inputs.codes, inputs.num_buckets))
+
+
+def table_of(inputs: Codes) -> Any:
+    import warphash
+
+    return warphash.lsh.bucket_sort(inputs.codes, inputs.num_buckets)
+
+
+def solve_query(inputs: Codes) -> Any:
+    import warphash
+
+    return warphash.lsh.bucket_query(table_of(inputs), inputs.queries)
+
+
+def our_query() -> Contestant:
+    """The table is built before."""
+
+    def prepare(inputs: Codes, settings: Settings) -> Prepared:
+        import warphash
+
+        table = table_of(inputs)
+        return Prepared(lambda: warphash.lsh.bucket_query(table, inputs.queries), as_arrays)
+
+    return Contestant("warphash", prepare, devices=("cpu", "cuda"))
+
+
+def solve_bucket_sum(inputs: Sequences) -> Any:
+    import warphash
+
+    return warphash.lsh.bucket_sum(inputs.values.unsqueeze(1), inputs.codes, inputs.num_buckets)
+
+
+# ---- checks ----------------------------------------------------------------------------------------------
+
+
+def equal(ours: Any, theirs: Any, _: Any) -> str | None:
+    """Integers, bit for bit; as many arrays as the peer gives."""
+    mine, yours = as_arrays(ours), as_arrays(theirs)
+    for number, (a, b) in enumerate(zip(mine, yours, strict=False)):
+        if a.shape != b.shape:
+            return f"array {number}: shape {b.shape}, ours {a.shape}"
+        if not np.array_equal(a, b):
+            return f"array {number}: {np.mean(a != b):.2%} of its values differ"
+    return None
+
+
+def few_bits_differ(ours: Any, theirs: Any, _: Any, share: float = 1e-4) -> str | None:
+    """Packed codes: a sum of floats in another order may have another sign where it is next to zero."""
+    (a, *_), (b, *_) = as_arrays(ours), as_arrays(theirs)
+    if a.shape != b.shape:
+        return f"shape {b.shape}, ours {a.shape}"
+    differing = np.unpackbits(a ^ b).mean() if a.size else 0.0
+    return f"{differing:.2%} of all bits differ" if differing > share else None
+
+
+def few_codes_differ(ours: Any, theirs: Any, _: Any, share: float = 1e-3) -> str | None:
+    """Codes of rotations: the largest of two that are almost equal."""
+    (a, *_), (b, *_) = as_arrays(ours), as_arrays(theirs)
+    if a.shape != b.shape:
+        return f"shape {b.shape}, ours {a.shape}"
+    differing = np.mean(a != b) if a.size else 0.0
+    return f"{differing:.2%} of all codes differ" if differing > share else None
+
+
+def sizes_alike(ours: Any, theirs: Any, _: Any) -> str | None:
+    """Sorted buckets of almost equal codes: offsets agree but for a few rows."""
+    (_, _, a), (_, _, b) = as_arrays(ours), as_arrays(theirs)
+    if a.shape != b.shape:
+        return f"offsets of shape {b.shape}, ours {a.shape}"
+    moved = np.abs(np.diff(a - b, axis=-1)).sum() / max(a[..., -1].sum(), 1)
+    return f"{moved:.2%} of all rows are in other buckets" if moved > 1e-3 else None
+
+
+def close(ours: Any, theirs: Any, _: Any) -> str | None:
+    """Sums of floats."""
+    (a, *_), (b, *_) = as_arrays(ours), as_arrays(theirs)
+    if a.shape != b.shape:
+        return f"shape {b.shape}, ours {a.shape}"
+    return None if np.allclose(a, b, rtol=1e-3, atol=1e-3) else f"differs by up to {np.abs(a - b).max():.2g}"
