@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: ``python -m warphash COMMAND``.
 
-Exit codes: 0; 2 where the call is wrong (argparse's own); 1 where the reader has gone away.
+Exit codes: 0; 2 where the call (argparse's own) or its input is wrong; 1 where the reader has gone away.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import build_info
+from .data import command as dedup
 
 
 def _text(value: Any) -> str:
@@ -51,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="what was built and what this machine offers")
     info.add_argument("--json", action="store_true", help="as JSON on stdout")
     info.set_defaults(run=_info)
+    dedup.add_to(commands)
     return out
 
 

@@ -73,7 +73,7 @@ def last_line() -> dict[str, int]:
                     _say(case, sample)
                     try:
                         case.operator(*arguments[:place], change(argument), *arguments[place + 1 :])
-                    except (RuntimeError, NotImplementedError, IndexError):
+                    except (RuntimeError, NotImplementedError, IndexError, ValueError):
                         errors += 1
         refused[case.op] = errors
     return refused

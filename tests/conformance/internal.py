@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators without a public function, for one class alone or as the derivative of another: legal calls of them, made
-once for all checks.
+"""Operators without a public function of tensors, for one class alone, as the derivative of another or of texts: legal
+calls of them, made once for all checks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import warphash as wh
 from hashgrid import samples as hashgrid
+from lsh import samples_text
 
 PREFIX = "hamming_multi_index_"
 BITS, SUBSTRINGS = 21, 3
@@ -34,7 +35,8 @@ class InternalCall:
 @functools.cache
 def internal_calls() -> list[InternalCall]:
     """Calls of every internal operator."""
-    return [*_multi_index_calls(), *_hashgrid_calls()]
+    shingles = [InternalCall("lsh_shingles", name, arguments) for name, arguments in samples_text.calls()]
+    return [*_multi_index_calls(), *_hashgrid_calls(), *shingles]
 
 
 def _multi_index_calls() -> list[InternalCall]:

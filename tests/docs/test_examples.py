@@ -14,9 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "README.md",
     "docs/index.md",
+    "docs/data.md",
     "docs/hamming.md",
     "docs/hashgrid.md",
     "docs/interop.md",
+    "docs/lsh.md",
     "docs/nn.md",
     "docs/retrieval.md",
 )

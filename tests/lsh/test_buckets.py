@@ -202,21 +202,56 @@ def test_derivatives():
         assert torch.autograd.gradgradcheck(function, argument)
 
 
-def test_second_derivatives_inside_of_a_graph():
-    named = codes(2, 9, below=4)
-    x = values(2, 9, 3).requires_grad_()
+@pytest.mark.parametrize("name", ["sum", "mean"])
+def test_second_derivatives_inside_of_a_graph(name):
+    named = codes(2, 3, 9, below=4, lowest=-1)
+    if name == "sum":
+        x = values(2, 1, 9, 3).requires_grad_()
+        inner = lambda y: wh.lsh.bucket_sum(y, named, 4).pow(3).sum()  # noqa: E731
+    else:
+        x = values(2, 3, 4, 5).requires_grad_()
+        inner = lambda y: wh.lsh.bucket_gather_mean(y, named).pow(3).sum()  # noqa: E731
 
     def penalty(x: Tensor) -> Tensor:
-        inner = torch.func.grad(lambda y: wh.lsh.bucket_sum(y, named, 4).pow(3).sum())(x)
-        return inner.square().sum()
+        return torch.func.grad(inner)(x).square().sum()
 
     expected = torch.autograd.grad(penalty(x), x)[0]
+    assert expected.abs().sum() > 0
     compiled = torch.compile(penalty, fullgraph=True)
     torch.testing.assert_close(torch.autograd.grad(compiled(x), x)[0], expected)
 
 
-def test_autocast_changes_nothing():
-    x, named = values(2, 9, 3), codes(2, 9, below=4)
+def test_an_encoder_is_one_graph():
+    """Hash, sums by bucket, means over tables, as attention by hashing has them, with the gradient to its inputs."""
+    planes = wh.lsh.random_planes(6, 12, seed=1).view(6, 4, 3)
+
+    def interest(history: Tensor, candidates: Tensor) -> Tensor:
+        named = [wh.lsh.simhash_codes(x.detach(), planes).mT for x in (history, candidates)]
+        table = wh.lsh.bucket_sum(history.unsqueeze(1), named[0], 8)
+        return wh.lsh.bucket_gather_mean(table, named[1])
+
+    history, candidates = values(2, 20, 6).requires_grad_(), values(2, 5, 6, seed=1)
+    expected = interest(history, candidates)
+    (gradient,) = torch.autograd.grad(expected.sin().sum(), history)
+    found = torch.compile(interest, fullgraph=True)(history, candidates)
+    assert torch.equal(found, expected)
+    assert torch.equal(torch.autograd.grad(found.sin().sum(), history)[0], gradient)
+
+
+def test_sort_lsh_is_one_graph():
+    x, planes = values(2, 50, 6), wh.lsh.random_planes(6, 3, seed=1)
+    found = torch.compile(wh.lsh.sort_lsh, fullgraph=True)(x, planes)
+    assert found.num_buckets == 8
+    assert all(torch.equal(a, b) for a, b in zip(found, wh.lsh.sort_lsh(x, planes), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_autocast_changes_nothing(dtype):
+    x, named = values(2, 1, 9, 3, dtype=dtype), codes(2, 3, 9, below=4)
+    sums = wh.lsh.bucket_sum(x, named, 4)
+    means = wh.lsh.bucket_gather_mean(sums, named)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(wh.lsh.bucket_sum(x, named, 4), wh.lsh.bucket_sum(x, named, 4))
-        assert wh.lsh.bucket_sum(x, named, 4).dtype == torch.float32
+        found = wh.lsh.bucket_sum(x, named, 4)
+        assert found.dtype == dtype
+        assert torch.equal(found, sums)
+        assert torch.equal(wh.lsh.bucket_gather_mean(sums, named), means)

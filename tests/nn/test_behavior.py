@@ -172,6 +172,39 @@ def test_half_types(dtype):
     torch.testing.assert_close(interest.float(), attention(candidate.float(), sequence.float()), rtol=2e-2, atol=2e-2)
 
 
+def test_autocast_changes_no_bucket():
+    """What autocast has made of the inputs is taken as it is; the layer itself rounds nothing."""
+    sequence, candidate, attention = _values(2, 20, DIM), _values(2, 4, DIM, seed=1), _attention()
+    linear = torch.nn.Linear(DIM, DIM)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = attention(candidate, sequence)
+        assert inside.dtype == torch.float32
+        assert attention(linear(candidate), linear(sequence)).dtype == torch.bfloat16
+    assert torch.equal(inside, attention(candidate, sequence))
+
+
+def test_exports_for_any_length():
+    attention, candidate = _attention(), _values(2, 4, DIM)
+    length = torch.export.Dim("length", min=2, max=4096)
+    mask = torch.ones(2, 9, dtype=torch.bool)
+    exported = torch.export.export(
+        attention, (candidate, _values(2, 9, DIM), mask), dynamic_shapes=(None, {1: length}, {1: length})
+    ).module()
+    longer, mask = _values(2, 31, DIM, seed=2), torch.arange(31).expand(2, 31) < 20
+    torch.testing.assert_close(exported(candidate, longer, mask), attention(candidate, longer, mask))
+
+
+def test_transforms():
+    attention = _attention()
+    candidate, sequence = _values(3, 2, 4, DIM), _values(3, 2, 9, DIM, seed=1)
+    looped = torch.stack([attention(c, s) for c, s in zip(candidate, sequence, strict=True)])
+    torch.testing.assert_close(torch.func.vmap(attention)(candidate, sequence), looped)
+    leaf = sequence[0].clone().requires_grad_()
+    (expected,) = torch.autograd.grad(attention(candidate[0], leaf).square().sum(), leaf)
+    found = torch.func.grad(lambda s: attention(candidate[0], s).square().sum())(sequence[0])
+    torch.testing.assert_close(found, expected)
+
+
 def test_planes_stay_in_float32():
     attention = _attention()
     before = attention.planes.clone()
@@ -226,6 +259,7 @@ def test_bad_options(options, error, text):
         ((_values(DIM), _values(2, 5, DIM)), ValueError, r"^candidate must be \[B, dim\] or"),
         ((_values(2, DIM).int(), _values(2, 5, DIM)), TypeError, r"^candidate must be floating point"),
         ((_values(2, DIM).numpy(), _values(2, 5, DIM)), TypeError, r"^candidate must be a torch tensor"),
+        ((_values(2, DIM), [[1.0]]), TypeError, r"^sequence must be a torch tensor, got list"),
         ((_values(2, DIM), _values(3, 5, DIM)), ValueError, r"^sequence must have B = 2 rows"),
         ((_values(2, DIM), _values(2, DIM)), ValueError, r"^sequence must be \[B, L, dim\]"),
         ((_values(2, DIM), _values(2, 5, 4)), ValueError, r"^sequence must be \[B, L, dim\] with dim = 12"),

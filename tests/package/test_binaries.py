@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted(Path(str(_C.__file__)).parent.glob("_C*.so"))
 ISA_OBJECTS = sorted(
     path
-    for suffix in ("avx2", "avx512", "amx")
+    for suffix in ("avx2", "avx512", "avx512bf16", "amx")
     for path in ROOT.glob(f"build/cp*/CMakeFiles/_C.dir/csrc/**/*_{suffix}.cpp.o")
 )
 

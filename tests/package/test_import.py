@@ -65,7 +65,7 @@ def test_reload_registers_nothing_twice() -> None:
 
 
 def test_public_names_exist_and_are_documented() -> None:
-    for module in (wh, wh.hamming, wh.nn, wh.retrieval, wh.interop):
+    for module in (wh, wh.data, wh.hamming, wh.nn, wh.retrieval, wh.interop):
         assert module.__doc__
         for name in module.__all__:
             value = getattr(module, name)

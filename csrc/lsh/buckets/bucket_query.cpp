@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Look-ups in many tables. Bound: the memory's answer to a few random places a query: two offsets and a run of `order` for
-// each table, all of which are asked for some queries ahead.
+// each table. A block's offsets are read first of all, its runs are asked for some queries ahead.
 //
 // A bucket's items stand in ascending order, since the sort is stable. So the lists of a query's tables are merged two by
 // two, equal heads once.
@@ -38,14 +38,39 @@ int64_t merge(const int64_t* a, int64_t a_count, const int64_t* b, int64_t b_cou
   return count + b_count - j;
 }
 
+struct List {
+  int64_t begin, count;
+};
+
+// Merges lists of `from`, each pair to the place in `to` where its first one stood in `from`. Two pairs at once, so that one
+// does not wait for the other's loads.
+List merge(const int64_t* from, List a, List b, int64_t* to) {
+  return {a.begin, merge(from + a.begin, a.count, from + b.begin, b.count, to + a.begin)};
+}
+void merge_both(const int64_t* from, const List* lists, int64_t* to, List* merged) {
+  const List a = lists[0], b = lists[1], c = lists[2], d = lists[3];
+  const int64_t *x = from + a.begin, *y = from + b.begin, *z = from + c.begin, *w = from + d.begin;
+  const int64_t *x_end = x + a.count, *y_end = y + b.count, *z_end = z + c.count, *w_end = w + d.count;
+  int64_t *first = to + a.begin, *second = to + c.begin;
+  while (x < x_end && y < y_end && z < z_end && w < w_end) {
+    const int64_t p = *x, q = *y, r = *z, s = *w;
+    *first++ = p < q ? p : q;
+    *second++ = r < s ? r : s;
+    x += p <= q, y += q <= p, z += r <= s, w += s <= r;
+  }
+  first += merge(x, x_end - x, y, y_end - y, first);
+  second += merge(z, z_end - z, w, w_end - w, second);
+  merged[0] = {a.begin, first - (to + a.begin)};
+  merged[1] = {c.begin, second - (to + c.begin)};
+}
+
 class Lookup {
  public:
-  explicit Lookup(const Table& table) : table_(table), ends_(static_cast<size_t>(table.tables) + 1) {}
+  explicit Lookup(const Table& table) : table_(table), lists_(static_cast<size_t>(table.tables)) {}
 
   // What is wrong, or nothing.
   std::string append(const int64_t* codes, int64_t queries, int64_t query, std::vector<int64_t>& out, int64_t& count) {
     from_.clear();
-    ends_[0] = 0;
     for (int64_t t = 0; t < table_.tables; ++t) {
       const int64_t code = codes[t * queries + query];
       if (code < 0 || code >= table_.buckets)
@@ -54,35 +79,41 @@ class Lookup {
       if (range.begin < 0 || range.end < range.begin || range.end > table_.items)
         return "table has offsets that do not ascend from 0 to its number of items";
       const int64_t* order = table_.order + t * table_.items;
+      lists_[static_cast<size_t>(t)] = {static_cast<int64_t>(from_.size()), range.end - range.begin};
       from_.insert(from_.end(), order + range.begin, order + range.end);
-      ends_[static_cast<size_t>(t) + 1] = static_cast<int64_t>(from_.size());
     }
     to_.resize(from_.size());
-    for (int64_t lists = table_.tables; lists > 1; lists = (lists + 1) / 2) {
-      int64_t end = 0;
-      for (int64_t pair = 0; pair < (lists + 1) / 2; ++pair) {
-        const size_t first = static_cast<size_t>(2 * pair);
-        const int64_t a = ends_[first], b = ends_[first + 1], c = 2 * pair + 1 < lists ? ends_[first + 2] : b;
-        // The list before has ended before `end`, which is never beyond what is read here.
-        end += merge(from_.data() + a, b - a, from_.data() + b, c - b, to_.data() + end);
-        starts_.push_back(end);
-      }
-      std::copy(starts_.begin(), starts_.end(), ends_.begin() + 1);
-      starts_.clear();
+    for (size_t lists = lists_.size(); lists > 1; lists = (lists + 1) / 2) {
+      size_t pair = 0;
+      for (; 2 * pair + 3 < lists; pair += 2) merge_both(from_.data(), &lists_[2 * pair], to_.data(), &lists_[pair]);
+      for (; 2 * pair + 1 < lists; ++pair)
+        lists_[pair] = merge(from_.data(), lists_[2 * pair], lists_[2 * pair + 1], to_.data());
+      if (2 * pair < lists)
+        lists_[pair] = merge(from_.data(), lists_[2 * pair], {lists_[2 * pair].begin, 0}, to_.data());
       from_.swap(to_);
     }
-    count = ends_[1];
+    count = lists_[0].count;
     out.insert(out.end(), from_.begin(), from_.begin() + count);
     return {};
   }
 
-  // Asks for the places that a query will look at: first its offsets, some queries later the runs that they tell.
-  void fetch_offsets(const int64_t* codes, int64_t queries, int64_t query) const {
-    for (int64_t t = 0; t < table_.tables; ++t) {
-      const int64_t code = codes[t * queries + query];
-      if (code >= 0 && code < table_.buckets) __builtin_prefetch(table_.offsets + t * (table_.buckets + 1) + code);
+  // Room for the items of queries [begin, end), and the offsets in the cache.
+  void reserve(const int64_t* codes, int64_t queries, int64_t begin, int64_t end, std::vector<int64_t>& out) const {
+    int64_t most = 0;
+    for (int64_t query = begin; query < end; ++query) {
+      int64_t total = 0;
+      for (int64_t t = 0; t < table_.tables; ++t) {
+        const int64_t code = codes[t * queries + query];
+        if (code < 0 || code >= table_.buckets) continue;
+        const Range range = bucket(t, code);
+        if (range.begin >= 0 && range.begin <= range.end && range.end <= table_.items) total += range.end - range.begin;
+      }
+      most += std::min(total, table_.items);
     }
+    out.reserve(static_cast<size_t>(most));
   }
+
+  // Asks for the runs that a query will look at.
   void fetch_items(const int64_t* codes, int64_t queries, int64_t query) const {
     for (int64_t t = 0; t < table_.tables; ++t) {
       const int64_t code = codes[t * queries + query];
@@ -101,7 +132,8 @@ class Lookup {
   }
 
   const Table& table_;
-  std::vector<int64_t> from_, to_, ends_, starts_;
+  std::vector<int64_t> from_, to_;
+  std::vector<List> lists_;
 };
 
 }  // namespace
@@ -122,8 +154,8 @@ std::vector<std::vector<int64_t>> bucket_query(const Table& table, const int64_t
     try {
       Lookup lookup(table);
       const int64_t end = std::min(queries, (block + 1) * block_queries);
+      lookup.reserve(codes, queries, block * block_queries, end, found[static_cast<size_t>(block)]);
       for (int64_t query = block * block_queries; query < end && text.empty(); ++query) {
-        if (query + 2 * ahead < end) lookup.fetch_offsets(codes, queries, query + 2 * ahead);
         if (query + ahead < end) lookup.fetch_items(codes, queries, query + ahead);
         text = lookup.append(codes, queries, query, found[static_cast<size_t>(block)], counts[query]);
       }

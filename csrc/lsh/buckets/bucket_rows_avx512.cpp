@@ -37,10 +37,23 @@ void add_f64(const double* from, int64_t count, double* to) {
   }
 }
 
+struct Float16 {
+  using Value = uint16_t;
+  using Sum = float;
+  typedef __m512 Vector;
+  static constexpr int lanes = 16;
+  static Vector load(const Value* from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  static Sum one(Value value) { return float_of_float16(value); }
+};
+
 }  // namespace
 
 const RowKernels& row_kernels_avx512() {
-  static constexpr RowKernels kernels = {add_f32, add_f64, add_f16, add_wide_bf16};
+  static constexpr RowKernels kernels = {
+      add_f32,           add_f64,           add_f16, add_wide_bf16, sum_rows<Plain<float>>, sum_rows<Plain<double>>,
+      sum_rows<Float16>, sum_rows<Bfloat16>};
   return kernels;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums of rows by bucket, and of tables' rows by code. Bound: additions in the second-level cache, a row for each code.
+// Sums of rows by bucket, and of tables' rows by code. Bound: a row read from the second-level cache for each code, and by
+// bucket a row of sums read and written there too.
 //
 // A few tables' sums stay in that cache while the values pass by in blocks that the first level keeps for all of them.
 // Where there are fewer tables than threads, each thread takes a range of buckets and looks over all codes. A bucket is
@@ -10,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "common/half.h"
 #include "common/memory.h"
@@ -35,23 +37,27 @@ struct Float16 {
   using Value = uint16_t;
   using Sum = float;
   static constexpr auto add = &RowKernels::add_f16;
+  static constexpr auto sum = &RowKernels::sum_f16;
   static Value round(Sum x) { return float16_of_float(x); }
 };
 struct Bfloat16 {
   using Value = uint16_t;
   using Sum = float;
   static constexpr auto add = &RowKernels::add_bf16;
+  static constexpr auto sum = &RowKernels::sum_bf16;
   static Value round(Sum x) { return bfloat16_of_float(x); }
 };
 struct Float32 {
   using Value = float;
   using Sum = float;
   static constexpr auto add = &RowKernels::add_f32;
+  static constexpr auto sum = &RowKernels::sum_f32;
 };
 struct Float64 {
   using Value = double;
   using Sum = double;
   static constexpr auto add = &RowKernels::add_f64;
+  static constexpr auto sum = &RowKernels::sum_f64;
 };
 
 // What goes wrong inside of tasks.
@@ -81,7 +87,7 @@ class Sums {
   static constexpr bool rounded = !std::is_same_v<Value, Sum>;
 
   Sums(const Rows& rows, const RowKernels& kernels)
-      : rows_(rows), codes_(static_cast<const Code*>(rows.codes)), add_(kernels.*Type::add) {}
+      : rows_(rows), codes_(static_cast<const Code*>(rows.codes)), add_(kernels.*Type::add), sum_(kernels.*Type::sum) {}
 
   void by_bucket(const Value* values, Value* out) {
     const int64_t table_bytes = std::max<int64_t>(1, rows_.buckets * rows_.width * int64_t{sizeof(Sum)});
@@ -151,28 +157,29 @@ class Sums {
   void gather(const Value* table, Value* out, int64_t batch, int64_t first) {
     const int64_t width = rows_.width, last = std::min(rows_.codes_per_table, first + block_items);
     AlignedBuffer wide(rounded ? static_cast<size_t>(width) * sizeof(Sum) : 0);
+    std::vector<const Value*> named(static_cast<size_t>(rows_.tables));
     for (int64_t i = first; i < last; ++i) {
-      Value* to = out + (batch * rows_.codes_per_table + i) * width;
-      Sum* sums;
-      if constexpr (rounded)
-        sums = wide.as<Sum>();
-      else
-        sums = to;
-      std::fill_n(sums, width, Sum{0});
+      int64_t count = 0;
       for (int64_t t = 0; t < rows_.tables; ++t) {
         const int64_t row = batch * rows_.tables + t;
         const int64_t code = codes_[row * rows_.codes_per_table + i];
         if (code >= rows_.buckets) return trouble_.outside(code);
-        if (code >= 0) add_(table + (row * rows_.buckets + code) * width, width, sums);
+        if (code >= 0) named[static_cast<size_t>(count++)] = table + (row * rows_.buckets + code) * width;
       }
-      if constexpr (rounded)
-        for (int64_t j = 0; j < width; ++j) to[j] = Type::round(sums[j]);
+      Value* to = out + (batch * rows_.codes_per_table + i) * width;
+      if constexpr (rounded) {
+        sum_(named.data(), count, width, wide.as<Sum>());
+        for (int64_t j = 0; j < width; ++j) to[j] = Type::round(wide.as<Sum>()[j]);
+      } else {
+        sum_(named.data(), count, width, to);
+      }
     }
   }
 
   const Rows& rows_;
   const Code* codes_;
   void (*add_)(const Value*, int64_t, Sum*);
+  void (*sum_)(const Value* const*, int64_t, int64_t, Sum*);
   Trouble trouble_;
 };
 

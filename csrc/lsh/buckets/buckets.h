@@ -21,7 +21,8 @@ struct Codes {
 };
 
 // order, inverse [tables, items], offsets [tables, buckets + 1]. Throws std::out_of_range with the code where one is not in
-// [0, buckets), std::bad_alloc where the workspace (12 bytes an item of each table in work) cannot be had.
+// [0, buckets), std::bad_alloc where there is no memory for the tables in work: 4 bytes a bucket; 4 an item above 2^10
+// buckets, 12 above 2^20.
 void bucket_sort(const Codes& codes, int64_t* order, int64_t* inverse, int64_t* offsets);
 
 // ---- Look-ups -------------------------------------------------------------------------------------------------------
@@ -58,12 +59,16 @@ void bucket_sum(Isa isa, const Rows& rows, const void* values, void* sums);
 // table [batch, tables, buckets, width] -> sums [batch, C, width]
 void bucket_gather_sum(Isa isa, const Rows& rows, const void* table, void* sums);
 
-// to[i] += from[i], of one instruction set each.
+// Of one instruction set each: to[i] += from[i]; and to[i] = 0 + rows[0][i] + rows[1][i] + … in this order.
 struct RowKernels {
   void (*add_f32)(const float* from, int64_t count, float* to);
   void (*add_f64)(const double* from, int64_t count, double* to);
   void (*add_f16)(const uint16_t* from, int64_t count, float* to);
   void (*add_bf16)(const uint16_t* from, int64_t count, float* to);
+  void (*sum_f32)(const float* const* rows, int64_t count, int64_t width, float* to);
+  void (*sum_f64)(const double* const* rows, int64_t count, int64_t width, double* to);
+  void (*sum_f16)(const uint16_t* const* rows, int64_t count, int64_t width, float* to);
+  void (*sum_bf16)(const uint16_t* const* rows, int64_t count, int64_t width, float* to);
 };
 const RowKernels& row_kernels_scalar();
 const RowKernels& row_kernels_avx2();

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// True Jaccard of pairs of sets by a merge of their sorted tokens. Bound: one comparison a token, without branches that a
-// processor could guess wrong; where one set is much larger, a search for each token of the smaller one.
+// True Jaccard of pairs of sets by a merge of their sorted tokens, several at a time; where one set is much larger, by a
+// search for each token of the smaller one. Bound: reading the sets.
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "common/parallel.h"
+#include "lsh/pairs/common_tokens.h"
 #include "lsh/pairs/pairs.h"
 
 namespace warphash::lsh {
 namespace {
 
-constexpr int64_t pairs_a_task = 64, much_larger = 32;
+constexpr int64_t pairs_a_task = 64, much_larger = 128;
 
-int64_t common_by_merge(const int64_t* a, int64_t a_count, const int64_t* b, int64_t b_count) {
-  int64_t i = 0, j = 0, common = 0;
-  while (i < a_count && j < b_count) {
-    const int64_t x = a[i], y = b[j];
-    common += x == y;
-    i += x <= y;
-    j += y <= x;
+auto merge_for(Isa isa) {
+  if (isa > machine_isa()) throw std::runtime_error(std::string("this machine has no ") + isa_name(isa));
+  switch (isa) {
+    case Isa::scalar: return common_tokens_scalar;
+    case Isa::avx2: return common_tokens_avx2;
+    default: return common_tokens_avx512;
   }
-  return common;
 }
 
 int64_t common_by_search(const int64_t* few, int64_t few_count, const int64_t* many, int64_t many_count) {
@@ -38,7 +38,8 @@ int64_t common_by_search(const int64_t* few, int64_t few_count, const int64_t* m
 
 }  // namespace
 
-void pair_jaccard(const Sets& sets, const int64_t* pairs, int64_t count, double* similarity) {
+void pair_jaccard(Isa isa, const SortedSets& sets, const int64_t* pairs, int64_t count, double* similarity) {
+  const auto common_by_merge = merge_for(isa);
   if (sets.offsets[0] != 0 || sets.offsets[sets.sets] != sets.token_count ||
       !std::is_sorted(sets.offsets, sets.offsets + sets.sets + 1))
     throw std::invalid_argument("offsets must ascend from 0 to the number of tokens, " +
@@ -47,7 +48,8 @@ void pair_jaccard(const Sets& sets, const int64_t* pairs, int64_t count, double*
   int64_t worst = 0;
   const int64_t tasks = (count + pairs_a_task - 1) / pairs_a_task;
   parallel_tasks_if(tasks > 1, tasks, [&](int64_t task) {
-    for (int64_t pair = task * pairs_a_task; pair < std::min(count, (task + 1) * pairs_a_task); ++pair) {
+    const int64_t end = std::min(count, (task + 1) * pairs_a_task);
+    for (int64_t pair = task * pairs_a_task; pair < end; ++pair) {
       const int64_t i = pairs[2 * pair], j = pairs[2 * pair + 1];
       for (const int64_t item : {i, j})
         if (item < 0 || item >= sets.sets) {

@@ -22,7 +22,7 @@ struct List {
   const int64_t* tokens;
   int64_t count;
 };
-__device__ __forceinline__ List list_of(const Sets& sets, int64_t set) {
+__device__ __forceinline__ List list_of(const SortedSets& sets, int64_t set) {
   const int64_t begin = min(max(__ldg(sets.offsets + set), int64_t{0}), sets.token_count);
   const int64_t end = min(max(__ldg(sets.offsets + set + 1), begin), sets.token_count);
   return {sets.tokens + begin, end - begin};
@@ -54,7 +54,7 @@ __device__ __forceinline__ int64_t count_common(const List& a, const List& b) {
 }
 
 __global__ void __launch_bounds__(threads)
-    compare_sets(const Sets sets, const int64_t* __restrict__ pairs, const int64_t count, double* similarity) {
+    compare_sets(const SortedSets sets, const int64_t* __restrict__ pairs, const int64_t count, double* similarity) {
   for (int64_t pair = int64_t(blockIdx.x) * warps + threadIdx.x / 32; pair < count;
        pair += int64_t(gridDim.x) * warps) {
     const int64_t first = __ldg(pairs + 2 * pair), second = __ldg(pairs + 2 * pair + 1);
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(threads)
 
 }  // namespace
 
-cudaError_t pair_jaccard(const Sets& sets, const int64_t* pairs, int64_t count, double* similarity,
+cudaError_t pair_jaccard(const SortedSets& sets, const int64_t* pairs, int64_t count, double* similarity,
                          cudaStream_t stream) {
   if (count == 0) return cudaSuccess;
   return launch(compare_sets, dim3(static_cast<unsigned>(clamp(ceil_divide(count, warps), 1, most_blocks))),

@@ -48,7 +48,7 @@ size_t connected_components_workspace(int64_t items);
 cudaError_t connected_components(const int64_t* pairs, int64_t count, int64_t items, void* workspace, int64_t* labels,
                                  cudaStream_t stream);
 
-cudaError_t pair_jaccard(const Sets& sets, const int64_t* pairs, int64_t count, double* similarity,
+cudaError_t pair_jaccard(const SortedSets& sets, const int64_t* pairs, int64_t count, double* similarity,
                          cudaStream_t stream);
 
 }  // namespace warphash::lsh

@@ -33,10 +33,10 @@ struct KeyOperands {
       : held(long_tensor(given, 2, "keys")), keys{held.const_data_ptr<int64_t>(), held.size(0), held.size(1)} {}
 };
 
-struct SetOperands {
+struct SortedSetOperands {
   Tensor tokens, offsets;
-  Sets sets;
-  SetOperands(const Tensor& given_tokens, const Tensor& given_offsets)
+  SortedSets sets;
+  SortedSetOperands(const Tensor& given_tokens, const Tensor& given_offsets)
       : tokens(long_tensor(given_tokens, 1, "tokens")), offsets(long_tensor(given_offsets, 1, "offsets")) {
     STD_TORCH_CHECK(offsets.size(0) >= 1, "offsets must have an entry for each set and one more");
     check_same_device(tokens, "tokens", offsets, "offsets");

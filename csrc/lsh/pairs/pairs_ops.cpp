@@ -11,13 +11,9 @@ namespace {
 
 Tensor candidate_pairs_cpu(const Tensor& given, int64_t max_bucket, int64_t mode) {
   const KeyOperands operands(given);
-  const auto pieces = candidate_pairs(operands.keys, max_bucket, pair_mode(mode));
-  int64_t count = 0;
-  for (const std::vector<Pair>& piece : pieces) count += static_cast<int64_t>(piece.size());
-  Tensor pairs = empty_on_cpu({count, 2}, ScalarType::Long);
-  int64_t* to = pairs.mutable_data_ptr<int64_t>();
-  for (const std::vector<Pair>& piece : pieces)
-    for (const Pair& pair : piece) *to++ = pair.first, *to++ = pair.second;
+  const PairPieces pieces = candidate_pairs(operands.keys, max_bucket, pair_mode(mode));
+  Tensor pairs = empty_on_cpu({pieces.count(), 2}, ScalarType::Long);
+  pieces.write(pairs.mutable_data_ptr<int64_t>());
   return pairs;
 }
 
@@ -38,10 +34,11 @@ Tensor connected_components_cpu(const Tensor& given, int64_t n) {
 }
 
 Tensor pair_jaccard_cpu(const Tensor& tokens, const Tensor& offsets, const Tensor& given) {
-  const SetOperands operands(tokens, offsets);
+  const SortedSetOperands operands(tokens, offsets);
   const Tensor pairs = checked_pairs(given);
   Tensor similarity = empty_on_cpu({pairs.size(0)}, ScalarType::Double);
-  pair_jaccard(operands.sets, pairs.const_data_ptr<int64_t>(), pairs.size(0), similarity.mutable_data_ptr<double>());
+  pair_jaccard(chosen_isa(), operands.sets, pairs.const_data_ptr<int64_t>(), pairs.size(0),
+               similarity.mutable_data_ptr<double>());
   return similarity;
 }
 

@@ -103,7 +103,7 @@ Tensor connected_components_cuda(const Tensor& given, int64_t n) {
 }
 
 Tensor pair_jaccard_cuda(const Tensor& tokens, const Tensor& offsets, const Tensor& given) {
-  const SetOperands operands(tokens, offsets);
+  const SortedSetOperands operands(tokens, offsets);
   const Tensor pairs = checked_pairs(given);
   check_same_device(tokens, "tokens", pairs, "pairs");
   const OnDevice device(tokens);

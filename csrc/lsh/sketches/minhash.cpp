@@ -57,23 +57,12 @@ class Parameters {
   Parameters(const SketchKernels& kernels, const Permutations& given)
       : scheme_(given.scheme),
         count_((given.count + permutation_block - 1) / permutation_block * permutation_block),
-        a_(static_cast<size_t>(count_) * 8),
-        b_(static_cast<size_t>(count_) * 8) {
-    std::memset(a_.data(), 0, a_.size());
-    std::memset(b_.data(), 0, b_.size());
-    switch (scheme_) {
-      case Scheme::multiply_shift64: fold_ = kernels.multiply_shift64; break;
-      case Scheme::mersenne61: fold_ = kernels.mersenne61; break;
-      case Scheme::datasketch_legacy: fold_ = kernels.datasketch_legacy; break;
-      default: fold_ = kernels.affine32;
-    }
-    narrow_ = fold_ == kernels.affine32;
-    for (int64_t p = 0; p < given.count; ++p)
-      if (narrow_)
-        a_.as<uint32_t>()[p] = static_cast<uint32_t>(given.a[p]),
-        b_.as<uint32_t>()[p] = static_cast<uint32_t>(given.b[p]);
-      else
-        a_.as<uint64_t>()[p] = given.a[p], b_.as<uint64_t>()[p] = given.b[p];
+        width_(is_affine() ? 4 : 8),
+        a_(static_cast<size_t>(count_ * width_)),
+        b_(static_cast<size_t>(count_ * width_)),
+        fold_(fold_of(kernels)) {
+    copy(given.a, given.count, a_);
+    copy(given.b, given.count, b_);
   }
   int64_t count() const { return count_; }
   Mixing mixing() const {
@@ -82,16 +71,31 @@ class Parameters {
   }
   // Of the `count` permutations from `first` on.
   void fold(const void* tokens, int64_t token_count, int64_t first, int64_t count, uint32_t* row) const {
-    const int64_t bytes = first * (narrow_ ? 4 : 8);
-    fold_(tokens, token_count, a_.as<char>() + bytes, b_.as<char>() + bytes, count, row);
+    fold_(tokens, token_count, a_.as<char>() + first * width_, b_.as<char>() + first * width_, count, row);
   }
 
  private:
+  bool is_affine() const { return scheme_ == Scheme::affine32 || scheme_ == Scheme::datasketch; }
+  Fold fold_of(const SketchKernels& kernels) const {
+    switch (scheme_) {
+      case Scheme::multiply_shift64: return kernels.multiply_shift64;
+      case Scheme::mersenne61: return kernels.mersenne61;
+      case Scheme::datasketch_legacy: return kernels.datasketch_legacy;
+      default: return kernels.affine32;
+    }
+  }
+  void copy(const uint64_t* from, int64_t count, const AlignedBuffer& to) const {
+    std::memset(to.data(), 0, to.size());
+    if (is_affine())
+      std::transform(from, from + count, to.as<uint32_t>(), [](uint64_t x) { return static_cast<uint32_t>(x); });
+    else
+      std::copy_n(from, count, to.as<uint64_t>());
+  }
+
   Scheme scheme_;
-  int64_t count_;
+  int64_t count_, width_;  // width_: bytes of a parameter
   AlignedBuffer a_, b_;
-  Fold fold_ = nullptr;
-  bool narrow_ = false;
+  Fold fold_;
 };
 
 }  // namespace
@@ -108,7 +112,7 @@ void minhash(Isa isa, const Sets& sets, const Permutations& permutations, uint32
     if (task.part()) std::fill_n(signatures + task.first_set * width, width, no_value);
 
   std::mutex merging;
-  const bool worth_it = (sets.count + sets.sets) > (int64_t{1} << 17) / width;
+  const bool worth_it = (sets.count + sets.sets) > (int64_t{1} << 19) / width;
   parallel_tasks_if(worth_it, static_cast<int64_t>(tasks.size()), [&](int64_t index) {
     const Task& task = tasks[static_cast<size_t>(index)];
     TokenBuffer buffer;

@@ -7,17 +7,24 @@ namespace {
 
 constexpr uint64_t mersenne61 = (uint64_t{1} << 61) - 1;
 
+// Four permutations at a time, whose parameters and minima stay in registers.
 template <class Token, class Parameter, class Value>
 void fold(const void* token_data, int64_t count, const void* a_data, const void* b_data, int64_t permutations,
           uint32_t* row, Value value) {
+  constexpr int together = 4;
   const Token* tokens = static_cast<const Token*>(token_data);
   const Parameter *a = static_cast<const Parameter*>(a_data), *b = static_cast<const Parameter*>(b_data);
-  for (int64_t first = 0; first < permutations; first += permutation_block)
+  for (int64_t first = 0; first < permutations; first += together) {
+    Parameter factor[together], summand[together];
+    uint32_t least[together];
+    for (int k = 0; k < together; ++k) factor[k] = a[first + k], summand[k] = b[first + k], least[k] = row[first + k];
     for (int64_t t = 0; t < count; ++t)
-      for (int64_t p = first; p < first + permutation_block; ++p) {
-        const uint32_t hash = value(a[p], static_cast<Parameter>(tokens[t]), b[p]);
-        row[p] = hash < row[p] ? hash : row[p];
+      for (int k = 0; k < together; ++k) {
+        const uint32_t hash = value(factor[k], static_cast<Parameter>(tokens[t]), summand[k]);
+        least[k] = hash < least[k] ? hash : least[k];
       }
+    for (int k = 0; k < together; ++k) row[first + k] = least[k];
+  }
 }
 
 void affine32(const void* tokens, int64_t count, const void* a, const void* b, int64_t permutations, uint32_t* row) {

@@ -64,14 +64,12 @@ struct TokenBuffer {
 class TokenSource {
  public:
   TokenSource(const SketchKernels& kernels, const Sets& sets, Mixing mixing)
-      : kernels_(kernels), tokens_(sets.tokens), wide_(sets.wide), mixing_(mixing), count_(sets.count) {}
+      : kernels_(kernels), tokens_(sets.tokens), wide_(sets.wide), mixing_(mixing) {}
 
-  // Tokens at .. at + count - 1 with count <= TokenBuffer::size: uint64 where they are not mixed, else uint32. What lies
-  // behind them is fetched meanwhile: while the loops work on the buffer they touch no memory, so nobody else would.
+  // Tokens at .. at + count - 1 with count <= TokenBuffer::size: uint64 where they are not mixed, else uint32.
   const void* load(int64_t at, int64_t count, TokenBuffer& buffer) const {
     const uint32_t* narrow = static_cast<const uint32_t*>(tokens_) + at;
     const uint64_t* wide = static_cast<const uint64_t*>(tokens_) + at;
-    fetch(at + count, std::min(count_, at + 2 * count));
     if (mixing_ == Mixing::none) {
       if (wide_) return wide;
       std::copy_n(narrow, count, buffer.words);
@@ -90,17 +88,10 @@ class TokenSource {
   }
 
  private:
-  void fetch(int64_t begin, int64_t end) const {
-    const int64_t size = wide_ ? 8 : 4;
-    const char* tokens = static_cast<const char*>(tokens_);
-    for (int64_t byte = begin * size; byte < end * size; byte += 64) __builtin_prefetch(tokens + byte);
-  }
-
   const SketchKernels& kernels_;
   const void* tokens_;
   bool wide_;
   Mixing mixing_;
-  int64_t count_;
 };
 
 }  // namespace warphash::lsh

@@ -11,7 +11,7 @@ namespace warphash::lsh {
 struct Texts {
   const uint8_t* bytes;
   int64_t byte_count;
-  const int64_t* offsets;  // [count + 1]
+  const int64_t* offsets;  // [count + 1], ascending from 0 to byte_count
   int64_t count;
 };
 
@@ -25,8 +25,7 @@ struct Units {
   int64_t ngram;
 };
 
-// The shingles of text i are the next counts[i] tokens, ascending and distinct, of pieces that follow each other. Throws
-// std::invalid_argument where offsets do not ascend from 0 to byte_count.
+// The shingles of text i are the next counts[i] tokens, ascending and distinct, of pieces that follow each other.
 //
 // Of a unit: u = fmix64(h), h = 0, then (h ^ c) * 0x9E3779B97F4A7C15 and h ^ h >> 32 for each 8 bytes c of a word's UTF-8,
 // little-endian, zeros behind the last; or h = the code point + 1. Of a shingle: fmix64 of the sum over its units

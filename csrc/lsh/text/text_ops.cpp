@@ -28,10 +28,13 @@ std::tuple<Tensor, Tensor> shingles_cpu(const Tensor& given_text, const Tensor& 
                   points.size(0));
   STD_TORCH_CHECK(ngram >= 1, "ngram must be at least 1, got ", ngram);
   const int64_t texts = offsets.size(0) - 1;
+  const int64_t* ends = offsets.const_data_ptr<int64_t>();
+  STD_TORCH_CHECK(ends[0] == 0 && ends[texts] == text.size(0) && std::is_sorted(ends, ends + texts + 1),
+                  "offsets must ascend from 0 to the number of bytes, ", text.size(0));
   Tensor bounds = empty_on_cpu({texts + 1}, ScalarType::Long);
   int64_t* starts = bounds.mutable_data_ptr<int64_t>();
   starts[0] = 0;
-  const auto pieces = shingles({text.const_data_ptr<uint8_t>(), text.size(0), offsets.const_data_ptr<int64_t>(), texts},
+  const auto pieces = shingles({text.const_data_ptr<uint8_t>(), text.size(0), ends, texts},
                                {words, points.const_data_ptr<uint8_t>(), ngram}, starts + 1);
   std::partial_sum(starts, starts + texts + 1, starts);
   Tensor tokens = empty_on_cpu({starts[texts]}, ScalarType::Long);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers built on the kernels."""
 
+from .attention import HyperAttention, hyper_attention
 from .behavior import BehaviorSequenceEncoder, SDIMAttention
 from .encoding import HashGrid, progressive_levels
 from .hashing import HashHead
@@ -12,6 +13,7 @@ __all__ = [
     "BehaviorSequenceEncoder",
     "HashGrid",
     "HashHead",
+    "HyperAttention",
     "LinearHash",
     "RigidTransform",
     "SDFNetwork",
@@ -19,6 +21,7 @@ __all__ = [
     "SDIMAttention",
     "eikonal_loss",
     "fit_frame",
+    "hyper_attention",
     "itq",
     "neus_alpha",
     "progressive_levels",

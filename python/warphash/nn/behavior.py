@@ -276,10 +276,10 @@ class SDIMAttention(_HashedBehavior):
         if isinstance(sequence, Tensor) and sequence.dim() == 4:
             sequence, table = None, sequence
         if table is None:
-            assert sequence is not None
-            if sequence.shape[0] != asked.shape[0]:
-                raise ValueError(f"sequence must have B = {asked.shape[0]} rows, got shape {tuple(sequence.shape)}")
-            table = self._normalized(self._sums(sequence, mask))
+            items = self._checked("sequence", sequence, "[B, L, dim]")
+            if items.shape[0] != asked.shape[0]:
+                raise ValueError(f"sequence must have B = {asked.shape[0]} rows, got shape {tuple(items.shape)}")
+            table = self._normalized(self._sums(items, mask))
         elif mask is not None:
             raise ValueError("mask must be left out beside a table, which holds what was valid")
         return self._interest(asked, table)

@@ -84,7 +84,8 @@ def bucket_sort(codes: Any, num_buckets: int, *, validate: bool = True) -> Bucke
         ValueError: ``codes`` is 0-dimensional, ``num_buckets`` is negative.
         IndexError: a code is outside of [0, num_buckets).
 
-    Complexity: O(N + num_buckets) a table. Workspace: above 2^11 buckets 12 bytes an item of the tables in work.
+    Complexity: O(N + num_buckets) a table. Workspace of the tables in work: 4 bytes a bucket, and 4 bytes an item above
+    2^10 buckets, 12 above 2^20.
     """
     values = _codes("codes", codes, "[..., N]", 1)
     buckets = _bucket_count(num_buckets)
@@ -156,7 +157,7 @@ def sort_lsh(x: Any, planes: Any) -> BucketTable:
     Raises:
         TypeError, ValueError: as :func:`simhash_codes`; more than 16 planes.
 
-    Complexity: O(N dim bits + 2^bits) a row of x. Workspace: 4 bytes a vector.
+    Complexity: O(N dim bits + 2^bits) a row of x. Workspace: 8 bytes a vector.
     """
     vectors = _checks.dense("x", as_tensor(x, "x"))
     normals = _checks.dense("planes", as_tensor(planes, "planes"))
@@ -188,6 +189,8 @@ def _values(name: str, values: Any, shape: str, least: int) -> Tensor:
 
 
 def _broadcast(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) -> tuple[int, ...]:
+    if not torch.compiler.is_compiling() and a == b:
+        return a  # what torch does takes as long as a small call of the kernel
     try:
         return tuple(torch.broadcast_shapes(a, b))
     except RuntimeError:

@@ -60,7 +60,7 @@ def candidate_pairs(keys: Any, *, max_bucket: int | None = None, mode: str = "al
         ValueError: ``keys`` is not 2-dimensional, ``mode`` is another word, ``max_bucket`` is negative; or there are
             more than 2^31 - 1 pairs, equal ones of several columns counted each: the text has their number.
 
-    Complexity: O(N bands + P log P). Workspace: 8 bytes a key, 16 bytes a pair before equal ones are taken out.
+    Complexity: O(N bands + P log P) as a rule. Workspace: 4 bytes a key, 8 bytes a pair, equal ones counted each.
     """
     values = _longs("keys", keys, "[N, bands]")
     if mode not in _MODES:
@@ -91,7 +91,7 @@ def bucket_sizes(keys: Any) -> Any:
         TypeError: ``keys`` is not int64.
         ValueError: ``keys`` is not 2-dimensional.
 
-    Complexity: O(N bands). Workspace: 8 bytes a key.
+    Complexity: O(N bands) as a rule. Workspace: 4 bytes a key.
     """
     values = _longs("keys", keys, "[N, bands]")
     return like(keys, torch.ops.warphash.lsh_bucket_sizes(values))
@@ -156,6 +156,6 @@ def _check_sets(tokens: Tensor, offsets: Tensor) -> None:
     if ends != [0, len(tokens)] or bool((offsets.diff() < 0).any()):
         raise ValueError(f"offsets must ascend from 0 to T = {len(tokens)}, got {ends[0]} to {ends[1]}")
     # Where a token does not exceed the one before, a set must begin.
-    breaks = (tokens.diff() <= 0).nonzero().squeeze(1) + 1
+    breaks = (tokens[1:] <= tokens[:-1]).nonzero().squeeze(1) + 1
     if len(breaks) and not bool(torch.isin(breaks, offsets).all()):
         raise ValueError("tokens must be ascending and distinct within each set")

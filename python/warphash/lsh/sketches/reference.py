@@ -58,9 +58,10 @@ def _values(tokens: Tensor, a: _Words, b: _Words, scheme: str) -> _Words:
     x = fmix32(_words(tokens) & low) if scheme == "datasketch" else mixed(tokens)
     if scheme == "mersenne61":
         exact = (x.astype(object)[:, None] * a.astype(object) + b.astype(object)) % _MERSENNE61 & _MASK32
-        return exact.astype(np.uint64)
+        return np.asarray(exact, np.uint64)
     if scheme == "multiply_shift64":
-        return (x[:, None] * a + b) >> np.uint64(32)
+        shifted: _Words = (x[:, None] * a + b) >> np.uint64(32)
+        return shifted
     affine: _Words = (x[:, None] * (a & low) + (b & low)) & low
     return affine
 
@@ -142,4 +143,5 @@ def band_keys(signatures: Tensor, bands: int) -> Tensor:
 def bbit_pack(signatures: Tensor, bits: int) -> Tensor:
     """The low bits of the mixed values, packed."""
     low = fmix32(_words(signatures))[:, :, None] >> np.arange(bits, dtype=np.uint64) & np.uint64(1)
-    return torch.from_numpy(np.packbits(low.reshape(len(low), -1).astype(np.uint8), axis=1, bitorder="little"))
+    rows = low.reshape(signatures.shape[0], signatures.shape[1] * bits).astype(np.uint8)
+    return torch.from_numpy(np.packbits(rows, axis=1, bitorder="little"))

@@ -58,10 +58,10 @@ def lowered(texts: Iterable[str], first: int = 0) -> list[bytes]:
 def shingles_of_bytes(texts: Sequence[bytes], *, ngram: int, unit: str) -> tuple[Tensor, Tensor]:
     """Of texts as :func:`lowered` gives them."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    offsets = torch.zeros(len(texts) + 1, dtype=torch.int64)
+    offsets = torch.zeros(len(texts) + 1, dtype=torch.int64, device="cpu")
     torch.cumsum(torch.from_numpy(sizes), 0, out=offsets[1:])
     joined = bytearray().join(texts)
-    text = torch.frombuffer(joined, dtype=torch.uint8) if joined else torch.empty(0, dtype=torch.uint8)
+    text = torch.frombuffer(joined, dtype=torch.uint8) if joined else torch.empty(0, dtype=torch.uint8, device="cpu")
     tokens, bounds = torch.ops.warphash.lsh_shingles(text, offsets, word_points(), ngram, unit == "word")
     return tokens, bounds
 

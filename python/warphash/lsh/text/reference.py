@@ -50,7 +50,7 @@ def text_shingles(text: str, *, ngram: int = 5, unit: str = "word") -> set[int]:
 
 
 def shingles(texts: Iterable[str], *, ngram: int = 5, unit: str = "word") -> tuple[Tensor, Tensor]:
-    """tokens int64 [T], offsets int64 [N + 1]."""
+    """Tokens int64 [T], offsets int64 [N + 1]."""
     sets = [sorted(text_shingles(text, ngram=ngram, unit=unit)) for text in texts]
     offsets = torch.tensor([0, *map(len, sets)]).cumsum(0)
     return torch.tensor([token for tokens in sets for token in tokens], dtype=torch.int64), offsets
