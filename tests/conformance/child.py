@@ -90,7 +90,7 @@ def internal_last_line() -> dict[str, int]:
                     arguments = list(call.arguments)
                     arguments[place] = change(argument)
                     call.operator(*(_guarded_where_dense(x) for x in arguments))
-                except (RuntimeError, NotImplementedError, IndexError):
+                except (RuntimeError, NotImplementedError, IndexError, ValueError):
                     refused[call.op] += 1
     return refused
 

@@ -37,7 +37,7 @@ def _drawn(seed: int, first: int, count: int, keys: int) -> Tensor:
 
 
 # One call of a compiled graph, whose result becomes a constant: NumPy's arithmetic is not traced but done.
-@torch.compiler.allow_in_graph
+@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def _sampled(seed: int, first: int, groups: int, count: int, keys: int) -> Tensor:
     constant: Tensor = torch.ops.aten.lift_fresh.default(_drawn(seed, first, groups * count, keys))
     return constant.view(groups, count)
@@ -93,6 +93,7 @@ def _tiles(q: Tensor, k: Tensor, planes: Tensor, positions: Tensor, block: int, 
     keys = k.shape[1]
     blocks = -(-keys // block)
     by_rank = lsh.sort_lsh(k.detach(), planes)
+    real: Tensor | None
     if strict:
         ranks = lsh.simhash_codes(q.detach(), planes.unsqueeze(1), order="gray").squeeze(-1)
         size = max(1, min(block, -(-q.shape[1] // blocks)))
@@ -116,16 +117,18 @@ def _estimate(
 ) -> tuple[Tensor, Tensor]:
     """Without a mask: exact where one block holds all keys, else blocks and samples. [N, L, d] and [N, L]."""
     if k.shape[1] <= block or q.shape[1] == 0:
-        return whole_attention(q, k, v, False, scale)
+        whole: tuple[Tensor, Tensor] = whole_attention(q, k, v, False, scale)
+        return whole
     tiles = _tiles(q, k, planes, positions, block, strict)
-    return tiled_attention(q, k, v, scale, *tiles.tensors())
+    tiled: tuple[Tensor, Tensor] = tiled_attention(q, k, v, scale, *tiles.tensors())
+    return tiled
 
 
 def _merged(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Two answers over different keys as one over both."""
     lse = torch.logaddexp(first[1], second[1])
-    out = sum(part * (own - lse).exp().unsqueeze(-1).to(part.dtype) for part, own in (first, second))
-    return out, lse  # type: ignore[return-value]
+    one, other = (part * (own - lse).exp().unsqueeze(-1).to(part.dtype) for part, own in (first, second))
+    return one + other, lse
 
 
 def _causal(
@@ -144,14 +147,15 @@ def _causal(
     padded = -(-rows // pieces) * pieces
     if padded != rows:  # rows after the last are seen by none before them
         q, k, v = (pad(x, (0, 0, 0, padded - rows)) for x in (q, k, v))
-    out, lse = whole_attention(*(x.reshape(batch * pieces, -1, x.shape[-1]) for x in (q, k, v)), True, scale)
+    q_parts, k_parts, v_parts = (x.reshape(batch * pieces, -1, x.shape[-1]) for x in (q, k, v))
+    out, lse = whole_attention(q_parts, k_parts, v_parts, True, scale)
     while pieces > 1:
         pieces //= 2
         size = padded // pieces // 2
-        halves = [x.reshape(batch * pieces, 2, size, x.shape[-1]) for x in (q, k, v)]
+        q_parts, k_parts, v_parts = (x.reshape(batch * pieces, 2, size, x.shape[-1]) for x in (q, k, v))
         drawn = positions(batch * pieces, size)
-        later, earlier = halves[0][:, 1], [x[:, 0] for x in halves[1:]]
-        square = _estimate(later, *earlier, planes, drawn, block, scale, strict)
+        later, earlier, values = q_parts[:, 1], k_parts[:, 0], v_parts[:, 0]
+        square = _estimate(later, earlier, values, planes, drawn, block, scale, strict)
         out, lse = out.reshape(batch * pieces, 2, size, -1), lse.reshape(batch * pieces, 2, size)
         both = _merged((out[:, 1], lse[:, 1]), square)
         out, lse = torch.stack([out[:, 0], both[0]], 1), torch.stack([lse[:, 0], both[1]], 1)
@@ -187,8 +191,9 @@ def hyper_attention(
         strict: the block of a query depends on the keys' ranks and its own alone, not on other queries.
 
     Returns:
-        (out ``[..., nq, dv]``, lse ``[..., nq]``): the estimate and its log-sum-exp (float32; float64 for float64). exp(lse)
-        is unbiased over positions drawn uniformly with replacement. Differentiable in q, k and v, hashes being constants.
+        (out ``[..., nq, dv]``, lse ``[..., nq]``): the estimate and its log-sum-exp (float32; float64 for float64).
+        exp(lse) is unbiased over positions drawn uniformly with replacement. Differentiable in q, k and v; hashes are
+        constants.
 
     Raises:
         TypeError, ValueError: an argument of another kind or shape; the text names it.
@@ -210,8 +215,9 @@ def hyper_attention(
         if ends[0] < 0 or ends[1] >= k.shape[-2]:
             raise IndexError(f"positions must be in [0, {k.shape[-2]}), got {ends[0] if ends[0] < 0 else ends[1]}")
     batch = math.prod(leading)
-    flat = [x.reshape(batch, *x.shape[-2:]) for x in (q, k, v)]
-    out, lse = _estimate(*flat, planes, positions.reshape(batch, positions.shape[-1]), block, factor, strict)
+    flat_q, flat_k, flat_v = (x.reshape(batch, *x.shape[-2:]) for x in (q, k, v))
+    drawn = positions.reshape(batch, positions.shape[-1])
+    out, lse = _estimate(flat_q, flat_k, flat_v, planes, drawn, block, factor, strict)
     return out.reshape(*q.shape[:-1], v.shape[-1]), lse.reshape(q.shape[:-1])
 
 
@@ -248,8 +254,8 @@ class HyperAttention(nn.Module):
     """Softmax attention, exact within hash buckets and estimated from sampled keys elsewhere.
 
     Without a mask: :func:`hyper_attention`. Causal: sequences longer than min_seq_len are halved; both halves are done
-    likewise, and the square of the later queries with the earlier keys is estimated without a mask. So a causal call of at
-    most min_seq_len rows is exact, and no key or value is ever seen by a query before it.
+    likewise, and the square of the later queries with the earlier keys is estimated without a mask. So a causal call of
+    at most min_seq_len rows is exact, and no key or value is ever seen by a query before it.
 
     Args:
         head_dim: d.
@@ -258,19 +264,19 @@ class HyperAttention(nn.Module):
         block_size: keys of a block; a call with no more keys than that is exact.
         sample_size: sampled keys for each head (and square).
         min_seq_len: where the causal recursion stops.
-        strict_causal: by default a query's block depends on where all queries of its square stand in the sorted order: no
-            value leaks from the future, but which earlier keys are looked at does, so that token-by-token decoding gives
-            other results than one pass. True: the block follows from the keys' ranks and the query's own.
-        seed: of planes and sampled positions: the same call gives the same answer. None: seed 0 for the planes, and new
-            positions from torch's generator at each call in training mode (those of seed 0 in eval mode).
+        strict_causal: by default a query's block depends on where all queries of its square stand in the sorted order:
+            no value leaks from the future, but which earlier keys are looked at does, so that token-by-token decoding
+            gives other results than one pass. True: the block follows from the keys' ranks and the query's own.
+        seed: of planes and sampled positions: the same call gives the same answer. None: seed 0 for the planes, and
+            new positions from torch's generator at each call in training mode (those of seed 0 in eval mode).
 
-    Shapes: q [b, h, nq, d], k [b, h, nk, d], v [b, h, nk, dv] -> out [b, h, nq, dv]; with return_lse also lse [b, h, nq]
-    (float32; float64 for float64). Causal calls have nq = nk. float16, bfloat16, float32 and float64; half types have their
-    logits and sums in float32.
+    Shapes: q [b, h, nq, d], k [b, h, nk, d], v [b, h, nk, dv] -> out [b, h, nq, dv]; with return_lse also lse
+    [b, h, nq] (float32; float64 for float64). Causal calls have nq = nk. float16, bfloat16, float32 and float64; half
+    types have their logits and sums in float32.
 
     Derivatives: to q, k and v, through out and lse, of every order (beyond the first by plain operators, which hold all
-    logits of the tiles); hashes, order and positions are constants. Complexity: O(n (block_size + sample_size) d), causal
-    O(n (min_seq_len / 2 + log(n / min_seq_len) (block_size + sample_size)) d).
+    logits of the tiles); hashes, order and positions are constants. Complexity: O(n (block_size + sample_size) d),
+    causal O(n (min_seq_len / 2 + log(n / min_seq_len) (block_size + sample_size)) d).
 
     Saved states carry the seed and the scheme; a state of others is refused (ValueError).
     """
@@ -351,7 +357,7 @@ class HyperAttention(nn.Module):
         _check_inputs(q, k, v, self.head_dim, "[b, h, nq, d]", 4)
         factor = _scale(scale, self.head_dim)
         batch = q.shape[0] * q.shape[1]
-        flat = [x.reshape(batch, *x.shape[2:]) for x in (q, k, v)]
+        flat_q, flat_k, flat_v = (x.reshape(batch, *x.shape[2:]) for x in (q, k, v))
         if causal and q.shape[2] != k.shape[2]:
             raise ValueError(f"k must have the nq = {q.shape[2]} rows of q in a causal call, got {k.shape[2]}")
         if causal:
@@ -359,11 +365,10 @@ class HyperAttention(nn.Module):
             def positions(groups: int, keys: int) -> Tensor:
                 return self._positions(groups, keys, groups * self.sample_size, q.device)
 
-            out, lse = _causal(
-                *flat, self.planes, positions, self.block_size, factor, self.strict_causal, self.min_seq_len
-            )
+            strict, least = self.strict_causal, self.min_seq_len
+            out, lse = _causal(flat_q, flat_k, flat_v, self.planes, positions, self.block_size, factor, strict, least)
         else:
             drawn = self._positions(batch, k.shape[2], 0, q.device)
-            out, lse = _estimate(*flat, self.planes, drawn, self.block_size, factor, False)
+            out, lse = _estimate(flat_q, flat_k, flat_v, self.planes, drawn, self.block_size, factor, False)
         out = out.reshape(*q.shape[:3], v.shape[3])
         return (out, lse.reshape(q.shape[:3])) if return_lse else out

@@ -30,7 +30,7 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-# ---- One attention, [N, Lq, d] against [N, Lk, d] ---------------------------------------------------------------------
+# ---- One attention, [N, Lq, d] against [N, Lk, d] -------------------------------------------------------------------
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
     """(out, lse) by torch's differentiable operators, logits and sums in the compute dtype."""
     wide = compute_dtype(q.dtype)
@@ -115,7 +115,9 @@ class WholeAttention(torch.autograd.Function):
         q, k, v, *answer = ctx.saved_tensors
         of_out, of_lse = gradients
         if torch.is_grad_enabled():
-            found = differentiated(lambda *x: plain(*x, None, ctx.causal, ctx.scale), (q, k, v), (of_out, of_lse))
+            found = differentiated(
+                lambda q, k, v: plain(q, k, v, None, ctx.causal, ctx.scale), (q, k, v), (of_out, of_lse)
+            )
         else:
             found = attend_backward((of_out, of_lse), q, k, v, tuple(answer), None, ctx.causal, ctx.scale)
         return (*found, None, None)
@@ -158,9 +160,9 @@ class Tiles:
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """x [N, L, d] at index [N, ...]: [N, ..., d]."""
+    """Rows of x [N, L, d] at index [N, ...]: [N, ..., d]."""
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, x.shape[-1])
-    return x.gather(1, flat).unflatten(1, index.shape[1:])
+    return x.gather(1, flat).reshape(*index.shape, x.shape[-1])
 
 
 def _gathered(x: Tensor, keys: Tensor, sampled: Tensor) -> Tensor:
@@ -220,7 +222,7 @@ class TiledAttention(torch.autograd.Function):
         tiles = Tiles(*tensors)
         none = (None,) * (1 + len(tensors))
         if torch.is_grad_enabled():
-            found = differentiated(lambda *x: plain_tiles(*x, tiles, ctx.scale), (q, k, v), gradients)
+            found = differentiated(lambda q, k, v: plain_tiles(q, k, v, tiles, ctx.scale), (q, k, v), gradients)
             return (*found, *none)
         return (*_tiles_backward(gradients, q, k, v, (out, lse), tiles, ctx.scale), *none)
 
@@ -267,14 +269,14 @@ def _tiles_backward(
 
 
 # Each one call of torch.compile's graph.
-@torch.compiler.allow_in_graph
+@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def whole_attention(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
     """(out [N, Lq, dv], lse [N, Lq]) of all keys."""
     found: tuple[Tensor, Tensor] = WholeAttention.apply(q, k, v, causal, scale)  # type: ignore[no-untyped-call]
     return found
 
 
-@torch.compiler.allow_in_graph
+@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def tiled_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
     """(out [N, Lq, dv], lse [N, Lq]); tensors: those of Tiles."""
     found: tuple[Tensor, Tensor] = TiledAttention.apply(q, k, v, scale, *tensors)  # type: ignore[no-untyped-call]
