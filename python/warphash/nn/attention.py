@@ -116,7 +116,7 @@ def _estimate(
     q: Tensor, k: Tensor, v: Tensor, planes: Tensor, positions: Tensor, block: int, scale: float, strict: bool
 ) -> tuple[Tensor, Tensor]:
     """Without a mask: exact where one block holds all keys, else blocks and samples. [N, L, d] and [N, L]."""
-    if k.shape[1] <= block or q.shape[1] == 0:
+    if k.shape[1] <= block or 0 in q.shape[:2]:
         whole: tuple[Tensor, Tensor] = whole_attention(q, k, v, False, scale)
         return whole
     tiles = _tiles(q, k, planes, positions, block, strict)
@@ -147,7 +147,7 @@ def _causal(
     padded = -(-rows // pieces) * pieces
     if padded != rows:  # rows after the last are seen by none before them
         q, k, v = (pad(x, (0, 0, 0, padded - rows)) for x in (q, k, v))
-    q_parts, k_parts, v_parts = (x.reshape(batch * pieces, -1, x.shape[-1]) for x in (q, k, v))
+    q_parts, k_parts, v_parts = (x.reshape(batch * pieces, padded // pieces, x.shape[-1]) for x in (q, k, v))
     out, lse = whole_attention(q_parts, k_parts, v_parts, True, scale)
     while pieces > 1:
         pieces //= 2
@@ -156,10 +156,10 @@ def _causal(
         drawn = positions(batch * pieces, size)
         later, earlier, values = q_parts[:, 1], k_parts[:, 0], v_parts[:, 0]
         square = _estimate(later, earlier, values, planes, drawn, block, scale, strict)
-        out, lse = out.reshape(batch * pieces, 2, size, -1), lse.reshape(batch * pieces, 2, size)
+        out, lse = out.reshape(batch * pieces, 2, size, v.shape[-1]), lse.reshape(batch * pieces, 2, size)
         both = _merged((out[:, 1], lse[:, 1]), square)
         out, lse = torch.stack([out[:, 0], both[0]], 1), torch.stack([lse[:, 0], both[1]], 1)
-    return out.reshape(batch, padded, -1)[:, :rows], lse.reshape(batch, padded)[:, :rows]
+    return out.reshape(batch, padded, v.shape[-1])[:, :rows], lse.reshape(batch, padded)[:, :rows]
 
 
 # ---- Public ---------------------------------------------------------------------------------------------------------
