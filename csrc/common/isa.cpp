@@ -79,6 +79,10 @@ Isa chosen_isa() {
   return isa;
 }
 
+void require(Isa isa) {
+  if (isa > machine_isa()) throw std::runtime_error(std::string("this machine has no ") + isa_name(isa));
+}
+
 bool amx_permitted() {
   static const bool granted = ask_for_amx();
   return granted;

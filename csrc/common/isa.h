@@ -16,6 +16,9 @@ Isa machine_isa();
 // The level in force. Throws std::runtime_error where WARPHASH_ISA names an unknown level or one that the machine lacks.
 Isa chosen_isa();
 
+// Throws std::runtime_error where the machine lacks a level that is asked for by name.
+void require(Isa isa);
+
 // Asks Linux once for the AMX tile state. An explicit WARPHASH_ISA=amx throws where it is refused.
 bool amx_permitted();
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 
 namespace warphash {
 
@@ -18,10 +19,17 @@ void run_tasks(int64_t tasks, void (*body)(void* context, int64_t task), void* c
   }
   // A counter rather than a fixed split: on a busy machine one core may get half of the time of another.
   std::atomic<int64_t> next{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure;
   torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker)
-      for (int64_t task; (task = next.fetch_add(1)) < tasks;) body(context, task);
+    try {
+      for (int64_t worker = begin; worker < end; ++worker)
+        for (int64_t task; !failed && (task = next.fetch_add(1)) < tasks;) body(context, task);
+    } catch (...) {
+      if (!failed.exchange(true)) failure = std::current_exception();
+    }
   });
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace warphash

@@ -10,7 +10,8 @@ namespace warphash {
 // What torch.set_num_threads says.
 int thread_count();
 
-// Runs body(context, 0) ... body(context, tasks - 1), each once; threads take the next task as they become free.
+// Runs body(context, 0) ... body(context, tasks - 1), each once; threads take the next task as they become free. What a
+// task throws is thrown again here, the first of several, once all threads have ended theirs; the tasks left are not begun.
 void run_tasks(int64_t tasks, void (*body)(void* context, int64_t task), void* context);
 
 template <class Body>

@@ -3,7 +3,6 @@
 
 #include <cstring>
 #include <stdexcept>
-#include <string>
 
 #include "common/isa.h"
 #include "common/parallel.h"
@@ -22,7 +21,7 @@ constexpr int amx_queries = 64;
 }  // namespace
 
 Choice kernels_for(Isa isa) {
-  if (isa > machine_isa()) throw std::runtime_error(std::string("this machine has no ") + isa_name(isa));
+  require(isa);
   switch (isa) {
     case Isa::scalar: return {&kernels_scalar(), nullptr};
     case Isa::avx2: return {&kernels_avx2(), nullptr};

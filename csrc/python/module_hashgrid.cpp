@@ -4,7 +4,6 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 
 #include "common/isa.h"
@@ -20,7 +19,7 @@ using Floats = py::array_t<float, py::array::c_style>;
 
 const Kernels<float>& kernels_named(const std::string& name) {
   const warphash::Isa isa = isa_named(name);
-  if (isa > warphash::machine_isa()) throw std::runtime_error("this machine has no " + name);
+  warphash::require(isa);
   return kernels_for(isa);
 }
 

@@ -5,8 +5,8 @@
 // A bucket's items stand in ascending order, since the sort is stable. So the lists of a query's tables are merged two by
 // two, equal heads once.
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -68,16 +68,16 @@ class Lookup {
  public:
   explicit Lookup(const Table& table) : table_(table), lists_(static_cast<size_t>(table.tables)) {}
 
-  // What is wrong, or nothing.
-  std::string append(const int64_t* codes, int64_t queries, int64_t query, std::vector<int64_t>& out, int64_t& count) {
+  void append(const int64_t* codes, int64_t queries, int64_t query, std::vector<int64_t>& out, int64_t& count) {
     from_.clear();
     for (int64_t t = 0; t < table_.tables; ++t) {
       const int64_t code = codes[t * queries + query];
       if (code < 0 || code >= table_.buckets)
-        return "query_codes must be in [0, " + std::to_string(table_.buckets) + "), got " + std::to_string(code);
+        throw std::out_of_range("query_codes must be in [0, " + std::to_string(table_.buckets) + "), got " +
+                                std::to_string(code));
       const Range range = bucket(t, code);
       if (range.begin < 0 || range.end < range.begin || range.end > table_.items)
-        return "table has offsets that do not ascend from 0 to its number of items";
+        throw std::invalid_argument("table has offsets that do not ascend from 0 to its number of items");
       const int64_t* order = table_.order + t * table_.items;
       lists_[static_cast<size_t>(t)] = {static_cast<int64_t>(from_.size()), range.end - range.begin};
       from_.insert(from_.end(), order + range.begin, order + range.end);
@@ -94,7 +94,6 @@ class Lookup {
     }
     count = lists_[0].count;
     out.insert(out.end(), from_.begin(), from_.begin() + count);
-    return {};
   }
 
   // Room for the items of queries [begin, end), and the offsets in the cache.
@@ -142,31 +141,24 @@ std::vector<std::vector<int64_t>> bucket_query(const Table& table, const int64_t
                                                int64_t* counts) {
   const int64_t blocks = (queries + block_queries - 1) / block_queries;
   std::vector<std::vector<int64_t>> found(static_cast<size_t>(blocks));
-  std::atomic<bool> failed{false};
-  std::string wrong;
   if (table.tables == 0) {
     std::fill_n(counts, queries, int64_t{0});
     return found;
   }
-  parallel_tasks_if(queries * table.tables > 256, blocks, [&](int64_t block) {
-    if (failed) return;
-    std::string text;
-    try {
+  try {
+    parallel_tasks_if(queries * table.tables > 256, blocks, [&](int64_t block) {
       Lookup lookup(table);
       const int64_t end = std::min(queries, (block + 1) * block_queries);
       lookup.reserve(codes, queries, block * block_queries, end, found[static_cast<size_t>(block)]);
-      for (int64_t query = block * block_queries; query < end && text.empty(); ++query) {
+      for (int64_t query = block * block_queries; query < end; ++query) {
         if (query + ahead < end) lookup.fetch_items(codes, queries, query + ahead);
-        text = lookup.append(codes, queries, query, found[static_cast<size_t>(block)], counts[query]);
+        lookup.append(codes, queries, query, found[static_cast<size_t>(block)], counts[query]);
       }
-    } catch (const std::bad_alloc&) {
-      text = "not enough memory for the candidates of query_codes";
-    }
-    if (!text.empty() && !failed.exchange(true)) wrong = text;
-  });
-  if (!failed) return found;
-  if (wrong.starts_with("query_codes must")) throw std::out_of_range(wrong);
-  throw std::invalid_argument(wrong);
+    });
+  } catch (const std::bad_alloc&) {
+    throw std::invalid_argument("not enough memory for the candidates of query_codes");
+  }
+  return found;
 }
 
 }  // namespace warphash::lsh

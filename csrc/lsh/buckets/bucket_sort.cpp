@@ -38,23 +38,6 @@ struct Record {
   Index low, index;
 };
 
-// The first code outside of the range, for the error.
-class Outside {
- public:
-  void found(int64_t code) {
-    if (!any_.exchange(true)) code_ = code;
-  }
-  void check(int64_t buckets) const {
-    if (any_)
-      throw std::out_of_range("codes must be in [0, " + std::to_string(buckets) + "), got " + std::to_string(code_));
-  }
-  explicit operator bool() const { return any_; }
-
- private:
-  std::atomic<bool> any_{false};
-  int64_t code_ = 0;
-};
-
 // One table of a call, with the parts that threads take.
 template <class Code, class Index>
 class Sort {
@@ -80,11 +63,9 @@ class Sort {
     return std::max<int64_t>(1, std::min(items / least_part, items / std::max<int64_t>(1, cursors / 4)));
   }
 
-  // Where a code is out of range, outputs stay unfinished.
-  void run(const Code* codes, int64_t* order, int64_t* inverse, int64_t* offsets, Outside& outside) {
+  void run(const Code* codes, int64_t* order, int64_t* inverse, int64_t* offsets) {
     const bool split = parts_ > 1;
-    parallel_tasks_if(split, parts_, [&](int64_t part) { count(codes, part, outside); });
-    if (outside) return;
+    parallel_tasks_if(split, parts_, [&](int64_t part) { count(codes, part); });
     accumulate();
     offsets[buckets_] = items_;
     if (low_bits_ == 0) {
@@ -117,14 +98,16 @@ class Sort {
   Index* places() { return places_.template as<Index>(); }
   static uint64_t unsigned_code(Code code) { return static_cast<uint64_t>(static_cast<int64_t>(code)); }
 
-  void count(const Code* codes, int64_t part, Outside& outside) {
+  void count(const Code* codes, int64_t part) {
     Index* counts = starts(part);
     std::fill_n(counts, coarse_, Index{0});
     const uint64_t buckets = static_cast<uint64_t>(buckets_);
     const int shift = low_bits_;
     for (int64_t i = begin(part), end = begin(part + 1); i < end; ++i) {
       const uint64_t code = unsigned_code(codes[i]);
-      if (code >= buckets) return outside.found(static_cast<int64_t>(code));
+      if (code >= buckets)
+        throw std::out_of_range("codes must be in [0, " + std::to_string(buckets) + "), got " +
+                                std::to_string(static_cast<int64_t>(code)));
       ++counts[code >> shift];
     }
   }
@@ -221,22 +204,14 @@ void sort_tables(const Codes& codes, int64_t* order, int64_t* inverse, int64_t* 
   // Whole tables keep their workspace in the cache of one core; a table is cut where there are too few to share out.
   const bool whole = tables >= 2 * threads || items < 2 * least_part;
   const int64_t parts = whole ? 1 : std::min(threads, Sort<Code, Index>::most_parts(items, buckets));
-  Outside outside;
   const int64_t workers = whole ? std::min(tables, threads) : 1;
   std::atomic<int64_t> next{0};
-  std::atomic<bool> no_memory{false};
   parallel_tasks_if(whole && tables * items > least_part, workers, [&](int64_t) {
-    try {
-      Sort<Code, Index> sort(items, buckets, parts);
-      for (int64_t table; !outside && (table = next.fetch_add(1)) < tables;)
-        sort.run(static_cast<const Code*>(codes.data) + table * items, order + table * items, inverse + table * items,
-                 offsets + table * (buckets + 1), outside);
-    } catch (const std::bad_alloc&) {
-      no_memory = true;
-    }
+    Sort<Code, Index> sort(items, buckets, parts);
+    for (int64_t table; (table = next.fetch_add(1)) < tables;)
+      sort.run(static_cast<const Code*>(codes.data) + table * items, order + table * items, inverse + table * items,
+               offsets + table * (buckets + 1));
   });
-  if (no_memory) throw std::bad_alloc();
-  outside.check(buckets);
 }
 
 template <class Code>

@@ -6,7 +6,6 @@
 // Where there are fewer tables than threads, each thread takes a range of buckets and looks over all codes. A bucket is
 // always summed by one thread in the order of the items, so the bits do not depend on how the work is cut.
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -24,7 +23,7 @@ namespace {
 constexpr int64_t cached_bytes = 256 << 10, block_items = 128, worth_threads = 1 << 15;
 
 const RowKernels& kernels_for(Isa isa) {
-  if (isa > machine_isa()) throw std::runtime_error(std::string("this machine has no ") + isa_name(isa));
+  require(isa);
   switch (isa) {
     case Isa::scalar: return row_kernels_scalar();
     case Isa::avx2: return row_kernels_avx2();
@@ -60,25 +59,6 @@ struct Float64 {
   static constexpr auto sum = &RowKernels::sum_f64;
 };
 
-// What goes wrong inside of tasks.
-class Trouble {
- public:
-  void outside(int64_t code) {
-    if (!any_.exchange(true)) code_ = code;
-  }
-  void no_memory() { memory_ = any_ = true; }
-  explicit operator bool() const { return any_; }
-  void check(int64_t buckets) const {
-    if (memory_) throw std::bad_alloc();
-    if (any_)
-      throw std::out_of_range("codes must be below " + std::to_string(buckets) + ", got " + std::to_string(code_));
-  }
-
- private:
-  std::atomic<bool> any_{false}, memory_{false};
-  int64_t code_ = 0;
-};
-
 template <class Type, class Code>
 class Sums {
  public:
@@ -101,26 +81,15 @@ class Sums {
     parallel_tasks_if(worth_it, rows_.batch * groups * ranges, [&](int64_t task) {
       const int64_t range = task % ranges, first_table = task / ranges % groups * group, batch = task / ranges / groups;
       const int64_t begin = rows_.buckets * range / ranges, end = rows_.buckets * (range + 1) / ranges;
-      try {
-        sum_tables(values, out, batch, first_table, std::min(rows_.tables, first_table + group), begin, end);
-      } catch (const std::bad_alloc&) {
-        trouble_.no_memory();
-      }
+      sum_tables(values, out, batch, first_table, std::min(rows_.tables, first_table + group), begin, end);
     });
-    trouble_.check(rows_.buckets);
   }
 
   void by_code(const Value* table, Value* out) {
     const int64_t blocks = (rows_.codes_per_table + block_items - 1) / block_items;
     const bool worth_it = rows_.batch * rows_.tables * rows_.codes_per_table * rows_.width > worth_threads;
-    parallel_tasks_if(worth_it, rows_.batch * blocks, [&](int64_t task) {
-      try {
-        gather(table, out, task / blocks, task % blocks * block_items);
-      } catch (const std::bad_alloc&) {
-        trouble_.no_memory();
-      }
-    });
-    trouble_.check(rows_.buckets);
+    parallel_tasks_if(worth_it, rows_.batch * blocks,
+                      [&](int64_t task) { gather(table, out, task / blocks, task % blocks * block_items); });
   }
 
  private:
@@ -138,12 +107,12 @@ class Sums {
     for (int64_t table = 0; table < last - first; ++table)
       std::fill_n(sums + table * per_table + begin * width, (end - begin) * width, Sum{0});
     values += batch * items * width;
-    for (int64_t block = 0; block < items && !trouble_; block += block_items)
+    for (int64_t block = 0; block < items; block += block_items)
       for (int64_t table = first; table < last; ++table) {
         const Code* codes = codes_ + (batch * rows_.tables + table) * items;
         for (int64_t i = block; i < std::min(items, block + block_items); ++i) {
           const int64_t code = codes[i];
-          if (code >= rows_.buckets) return trouble_.outside(code);
+          if (code >= rows_.buckets) refuse(code);
           if (code >= begin && code < end)
             add_(values + i * width, width, sums + (table - first) * per_table + code * width);
         }
@@ -163,7 +132,7 @@ class Sums {
       for (int64_t t = 0; t < rows_.tables; ++t) {
         const int64_t row = batch * rows_.tables + t;
         const int64_t code = codes_[row * rows_.codes_per_table + i];
-        if (code >= rows_.buckets) return trouble_.outside(code);
+        if (code >= rows_.buckets) refuse(code);
         if (code >= 0) named[static_cast<size_t>(count++)] = table + (row * rows_.buckets + code) * width;
       }
       Value* to = out + (batch * rows_.codes_per_table + i) * width;
@@ -176,11 +145,14 @@ class Sums {
     }
   }
 
+  [[noreturn]] void refuse(int64_t code) const {
+    throw std::out_of_range("codes must be below " + std::to_string(rows_.buckets) + ", got " + std::to_string(code));
+  }
+
   const Rows& rows_;
   const Code* codes_;
   void (*add_)(const Value*, int64_t, Sum*);
   void (*sum_)(const Value* const*, int64_t, int64_t, Sum*);
-  Trouble trouble_;
 };
 
 template <class Type>

@@ -4,8 +4,6 @@
 // The pairs of a column come as its buckets do; they are cut by their first member into pieces of equally many items, each of
 // which is sorted and made distinct by itself, so that pieces one after the other are the whole in order.
 #include <algorithm>
-#include <atomic>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -89,17 +87,9 @@ PairPieces candidate_pairs(const Keys& keys, int64_t max_bucket, PairMode mode) 
   pieces.codes.resize(static_cast<size_t>(count));
   // How many of a piece come from each column; then where those begin.
   std::vector<std::vector<int64_t>> places(columns.size(), std::vector<int64_t>(static_cast<size_t>(count)));
-  std::atomic<bool> no_memory{false};
   const bool worth_it = keys.items * keys.columns > 1 << 14;
   const auto tasks = [&](int64_t number, const auto& body) {
-    parallel_tasks_if(worth_it, number, [&](int64_t task) {
-      try {
-        if (!no_memory) body(static_cast<size_t>(task));
-      } catch (const std::bad_alloc&) {
-        no_memory = true;
-      }
-    });
-    if (no_memory) throw std::bad_alloc();
+    parallel_tasks_if(worth_it, number, [&](int64_t task) { body(static_cast<size_t>(task)); });
   };
   const auto each = [&](size_t column, const auto& take) {
     const Groups& groups = columns[column];

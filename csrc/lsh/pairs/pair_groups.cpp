@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <new>
 #include <utility>
 
 #include "common/memory.h"
@@ -145,18 +144,12 @@ std::vector<Groups> all_groups(const Keys& keys) {
         prints[column * keys.items + item] = print_of(keys.data[item * keys.columns + column]);
   });
   std::atomic<int64_t> next{0};
-  std::atomic<bool> no_memory{false};
   parallel_tasks_if(worth_it, worth_it ? std::min<int64_t>(thread_count(), keys.columns) : 1, [&](int64_t) {
-    try {
-      if (keys.items < int64_t{UINT32_MAX})
-        group_columns<uint32_t>(keys, prints, next, groups);
-      else
-        group_columns<uint64_t>(keys, prints, next, groups);
-    } catch (const std::bad_alloc&) {
-      no_memory = true;
-    }
+    if (keys.items < int64_t{UINT32_MAX})
+      group_columns<uint32_t>(keys, prints, next, groups);
+    else
+      group_columns<uint64_t>(keys, prints, next, groups);
   });
-  if (no_memory) throw std::bad_alloc();
   return groups;
 }
 

@@ -3,22 +3,13 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <new>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 
-#include "common/isa.h"
 #include "common/memory.h"
 #include "common/parallel.h"
 #include "lsh/projections/projections.h"
 
 namespace warphash::lsh {
-
-inline void require(Isa isa) {
-  if (isa > machine_isa()) throw std::runtime_error(std::string("this machine has no ") + isa_name(isa));
-}
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -30,19 +21,13 @@ bool is_direct(VectorType type) {
 }
 
 // body(first, last, memory) for ranges of rows, with scratch_bytes of memory for each. rows_a_task is a multiple of
-// what the kernels like. Lack of memory is thrown after all tasks have ended.
+// what the kernels like.
 template <class Body>
 void over_rows(int64_t rows, int64_t rows_a_task, bool worth_it, size_t scratch_bytes, const Body& body) {
-  std::atomic<bool> lacking{false};
   parallel_tasks_if(worth_it, ceil_div(rows, rows_a_task), [&](int64_t task) {
-    try {
-      const AlignedBuffer memory(scratch_bytes);
-      body(task * rows_a_task, std::min(rows, (task + 1) * rows_a_task), memory.template as<uint8_t>());
-    } catch (const std::bad_alloc&) {
-      lacking = true;
-    }
+    const AlignedBuffer memory(scratch_bytes);
+    body(task * rows_a_task, std::min(rows, (task + 1) * rows_a_task), memory.template as<uint8_t>());
   });
-  if (lacking) throw std::bad_alloc();
 }
 
 // Bytes of `count` bits, from a buffer that may hold more of them; spare bits become zero.

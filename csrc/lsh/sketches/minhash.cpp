@@ -19,7 +19,7 @@
 namespace warphash::lsh {
 
 const SketchKernels& sketch_kernels(Isa isa) {
-  if (isa > machine_isa()) throw std::runtime_error(std::string("this machine has no ") + isa_name(isa));
+  require(isa);
   switch (isa) {
     case Isa::scalar: return sketch_kernels_scalar();
     case Isa::avx2: return sketch_kernels_avx2();

@@ -9,6 +9,13 @@
 namespace warphash::lsh {
 namespace {
 
+// x below 2^64 to its remainder by 2^61 - 1.
+__device__ __forceinline__ uint64_t remainder61(uint64_t x) {
+  constexpr uint64_t prime = (uint64_t{1} << 61) - 1;
+  x = (x & prime) + (x >> 61);
+  return x >= prime ? x - prime : x;
+}
+
 constexpr int threads = 256, warps = threads / 32;
 
 // A permutation's parameters and the value it gives to a token; what of a token all permutations share.
@@ -30,8 +37,8 @@ struct Permutation<Scheme::affine32> : Affine32 {
 template <>
 struct Permutation<Scheme::datasketch> : Affine32 {
   static __device__ __forceinline__ uint32_t token(const Sets& sets, int64_t place) {
-    return mix32(sets.wide ? static_cast<uint32_t>(__ldg(static_cast<const int64_t*>(sets.tokens) + place))
-                           : static_cast<uint32_t>(__ldg(static_cast<const int32_t*>(sets.tokens) + place)));
+    return fmix32(sets.wide ? static_cast<uint32_t>(__ldg(static_cast<const int64_t*>(sets.tokens) + place))
+                            : static_cast<uint32_t>(__ldg(static_cast<const int32_t*>(sets.tokens) + place)));
   }
 };
 template <>

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // One-permutation MinHash over all sets, and densification over all rows. Bound: units for integers and stores, then memory.
 #include <algorithm>
-#include <atomic>
 #include <mutex>
-#include <new>
 #include <vector>
 
 #include "common/memory.h"
 #include "common/parallel.h"
-#include "lsh/sketches/sketches_mix.h"
+#include "lsh/sketches/sketches_densify.h"
 #include "lsh/sketches/sketches_tasks.h"
 
 namespace warphash::lsh {
@@ -24,7 +22,6 @@ void one_permutation(Isa isa, const Sets& sets, int64_t bins, uint32_t a, uint32
     if (task.part()) std::fill_n(signatures + task.first_set * bins, bins, no_value);
 
   std::mutex merging;
-  std::atomic<bool> no_memory{false};
   const bool worth_it = sets.count + sets.sets * (bins / 16) > int64_t{1} << 15;
   parallel_tasks_if(worth_it, static_cast<int64_t>(tasks.size()), [&](int64_t index) {
     const Task& task = tasks[static_cast<size_t>(index)];
@@ -42,17 +39,12 @@ void one_permutation(Isa isa, const Sets& sets, int64_t bins, uint32_t a, uint32
         sketch(sets.offsets[set], sets.offsets[set + 1], signatures + set * bins);
       return;
     }
-    try {
-      const AlignedBuffer held(static_cast<size_t>(bins) * 4);
-      sketch(task.begin, task.end, held.as<uint32_t>());
-      uint32_t* to = signatures + task.first_set * bins;
-      const std::lock_guard lock(merging);
-      for (int64_t bin = 0; bin < bins; ++bin) to[bin] = std::min(to[bin], held.as<uint32_t>()[bin]);
-    } catch (const std::bad_alloc&) {
-      no_memory = true;
-    }
+    const AlignedBuffer held(static_cast<size_t>(bins) * 4);
+    sketch(task.begin, task.end, held.as<uint32_t>());
+    uint32_t* to = signatures + task.first_set * bins;
+    const std::lock_guard lock(merging);
+    for (int64_t bin = 0; bin < bins; ++bin) to[bin] = std::min(to[bin], held.as<uint32_t>()[bin]);
   });
-  if (no_memory) throw std::bad_alloc();
 }
 
 void densify(Isa isa, const Signatures& signatures, uint64_t seed, uint32_t* filled) {

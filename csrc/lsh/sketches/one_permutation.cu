@@ -3,6 +3,7 @@
 //
 // Bound: one atomic minimum a token. A warp takes a set, its bins in shared memory, 32 tokens at a time; so many bins that
 // they do not fit there are updated where the result lies.
+#include "lsh/sketches/sketches_densify.h"
 #include "lsh/sketches/token_sets.cuh"
 
 namespace warphash::lsh {
@@ -29,7 +30,7 @@ __global__ void fill_bins(const Sets sets, const uint32_t bins, const uint32_t a
       __syncwarp();
     }
     for (int64_t place = span.begin + lane; place < span.end; place += 32) {
-      const uint32_t value = min(mix32(a * mixed(sets, place) + b), no_value - 1);
+      const uint32_t value = min(fmix32(a * mixed(sets, place) + b), no_value - 1);
       atomicMin(least + __umulhi(value, bins), value);
     }
     if (!in_shared) return;
@@ -66,12 +67,7 @@ cudaError_t launch_bins(const Sets& sets, uint32_t bins, uint32_t a, uint32_t b,
 
 constexpr int threads = 256, segment_bins = 256;
 
-// Where an empty bin looks at its t-th attempt; start: the low half of the mixed seed.
-__device__ __forceinline__ uint32_t place_of(uint32_t bin, uint32_t attempt, uint32_t start, uint32_t bins) {
-  return __umulhi(mix32(bin * 0x9E3779B1u + attempt * 0x85EBCA77u + start), bins);
-}
-
-// A warp for each segment of a row.
+// A warp for each segment of a row; start: the low half of the mixed seed.
 __global__ void __launch_bounds__(threads) fill_empty(const uint32_t* __restrict__ signatures, const int64_t sets,
                                                       const uint32_t bins, const uint32_t start, uint32_t* out) {
   const int lane = threadIdx.x % 32;
@@ -91,7 +87,7 @@ __global__ void __launch_bounds__(threads) fill_empty(const uint32_t* __restrict
       uint32_t value = __ldg(row + bin);
       if (any) {
         for (int t = 0; t < densify_attempts && value == no_value; ++t)
-          value = __ldg(row + place_of(static_cast<uint32_t>(bin), static_cast<uint32_t>(t), start, bins));
+          value = __ldg(row + densify_place(static_cast<uint32_t>(bin), static_cast<uint32_t>(t), start, bins));
         for (int64_t next = bin; value == no_value;) {
           next = next + 1 == bins ? 0 : next + 1;
           value = __ldg(row + next);
@@ -121,7 +117,7 @@ cudaError_t densify(const Signatures& signatures, uint64_t seed, uint32_t* fille
   if (bins < 0 || bins >= int64_t{1} << 31) return cudaErrorInvalidValue;
   if (items == 0) return cudaSuccess;
   return launch(fill_empty, blocks_for(items, threads / 32), dim3(threads), 0, stream, signatures.values,
-                signatures.rows, static_cast<uint32_t>(bins), static_cast<uint32_t>(mix64(seed)), filled);
+                signatures.rows, static_cast<uint32_t>(bins), static_cast<uint32_t>(fmix64(seed)), filled);
 }
 
 }  // namespace warphash::lsh

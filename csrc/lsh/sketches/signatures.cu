@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(threads)
     });
     // Hardly any band of a set that has tokens gets here.
     for (int64_t p = 0; p < permutations && empty; ++p) empty = __ldg(row + p) == no_value;
-    keys[i] = empty ? -1 : static_cast<int64_t>(mix64(h) & ~(uint64_t{1} << 63));
+    keys[i] = empty ? -1 : static_cast<int64_t>(fmix64(h) & ~(uint64_t{1} << 63));
   }
 }
 
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(threads) pack_low_bits(const uint32_t* __restr
     int place = 0;
     for_values(signatures + set * permutations + first, min(int64_t(unit), permutations - first), unit >= 4 && fours,
                [&](uint32_t value) {
-                 packed |= (mix32(value) & ((1u << bits) - 1)) << place;
+                 packed |= (fmix32(value) & ((1u << bits) - 1)) << place;
                  place += bits;
                });
     if constexpr (bits == 16)

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "lsh/sketches/sketches_mix.h"
+#include "lsh/sketches/sketches_densify.h"
 
 namespace warphash::lsh {
 namespace {

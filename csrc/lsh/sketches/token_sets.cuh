@@ -8,7 +8,8 @@
 #pragma once
 
 #include "common/arena.cuh"
-#include "lsh/sketches/mixing.cuh"
+#include "lsh/mixing.h"
+#include "lsh/sketches/sketches.cuh"
 
 namespace warphash::lsh {
 
@@ -70,8 +71,9 @@ inline int64_t pieces_of(const Sets& sets) { return ceil_divide(sets.count, most
 // A token before any permutation.
 __device__ __forceinline__ uint32_t mixed(const Sets& sets, int64_t place) {
   if (sets.wide)
-    return static_cast<uint32_t>(mix64(static_cast<uint64_t>(__ldg(static_cast<const int64_t*>(sets.tokens) + place))));
-  return mix32(static_cast<uint32_t>(__ldg(static_cast<const int32_t*>(sets.tokens) + place)));
+    return static_cast<uint32_t>(
+        fmix64(static_cast<uint64_t>(__ldg(static_cast<const int64_t*>(sets.tokens) + place))));
+  return fmix32(static_cast<uint32_t>(__ldg(static_cast<const int32_t*>(sets.tokens) + place)));
 }
 
 }  // namespace warphash::lsh

@@ -6,12 +6,11 @@
 // left to sort is a token or two: no comparison sort of the whole.
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
 #include <cstring>
-#include <new>
 
 #include "common/parallel.h"
+#include "lsh/mixing.h"
 #include "lsh/text/text.h"
 
 namespace warphash::lsh {
@@ -19,12 +18,6 @@ namespace {
 
 constexpr int64_t task_bytes = 1 << 16, task_texts = 1024;
 constexpr uint64_t golden = 0x9E3779B97F4A7C15, base = 0xD1342543DE82EF95, sign = uint64_t{1} << 63;
-
-uint64_t fmix64(uint64_t x) {
-  x = (x ^ (x >> 33)) * 0xFF51AFD7ED558CCD;
-  x = (x ^ (x >> 33)) * 0xC4CEB9FE1A85EC53;
-  return x ^ (x >> 33);
-}
 
 uint64_t load(const uint8_t* at) {
   uint64_t bytes;
@@ -254,28 +247,21 @@ std::vector<std::vector<int64_t>> shingles(const Texts& texts, const Units& unit
   if (begins.back() != texts.count) begins.push_back(texts.count);
   const size_t tasks = begins.size() - 1;
   std::vector<std::vector<int64_t>> found(tasks);
-  std::atomic<bool> no_memory{false};
   const WordBytes word_bytes(units.word_points);
   parallel_tasks_if(tasks > 1, static_cast<int64_t>(tasks), [&](int64_t index) {
-    try {
-      if (no_memory) return;
-      const size_t task = static_cast<size_t>(index);
-      Reader reader(texts, units, word_bytes);
-      Sorter sorter;
-      std::vector<uint64_t> tokens;
-      std::vector<int64_t>& out = found[task];
-      for (int64_t text = begins[task]; text < begins[task + 1]; ++text) {
-        const size_t before = out.size();
-        const uint8_t* bytes = texts.bytes;
-        hash_shingles(reader.units(bytes + texts.offsets[text], bytes + texts.offsets[text + 1]), units.ngram, tokens);
-        if (!tokens.empty()) sorter.append(tokens, out);
-        counts[text] = static_cast<int64_t>(out.size() - before);
-      }
-    } catch (const std::bad_alloc&) {
-      no_memory = true;
+    const size_t task = static_cast<size_t>(index);
+    Reader reader(texts, units, word_bytes);
+    Sorter sorter;
+    std::vector<uint64_t> tokens;
+    std::vector<int64_t>& out = found[task];
+    for (int64_t text = begins[task]; text < begins[task + 1]; ++text) {
+      const size_t before = out.size();
+      const uint8_t* bytes = texts.bytes;
+      hash_shingles(reader.units(bytes + texts.offsets[text], bytes + texts.offsets[text + 1]), units.ngram, tokens);
+      if (!tokens.empty()) sorter.append(tokens, out);
+      counts[text] = static_cast<int64_t>(out.size() - before);
     }
   });
-  if (no_memory) throw std::bad_alloc();
   return found;
 }
 

@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The mixing functions, for the file of each instruction set: in an unnamed namespace, so that none carries the code of
-// another's flags.
+// Densification, for the file of each instruction set and the CUDA kernels: in an unnamed namespace, so that none carries
+// the code of another's flags.
 #pragma once
 
 #include <cstdint>
 
+#include "lsh/mixing.h"
 #include "lsh/sketches/sketches.h"
 
 namespace warphash::lsh {
 namespace {
 
-// The finishers of MurmurHash3.
-inline uint32_t fmix32(uint32_t x) {
-  x = (x ^ (x >> 16)) * 0x85EBCA6B;
-  x = (x ^ (x >> 13)) * 0xC2B2AE35;
-  return x ^ (x >> 16);
-}
-inline uint64_t fmix64(uint64_t x) {
-  x = (x ^ (x >> 33)) * 0xFF51AFD7ED558CCD;
-  x = (x ^ (x >> 33)) * 0xC4CEB9FE1A85EC53;
-  return x ^ (x >> 33);
-}
-
 // Where densification looks for the value of an empty bin.
-inline uint32_t densify_place(uint32_t bin, uint32_t attempt, uint32_t start, uint32_t bins) {
+constexpr uint32_t densify_place(uint32_t bin, uint32_t attempt, uint32_t start, uint32_t bins) {
   const uint32_t hash = fmix32(bin * 0x9E3779B1 + attempt * 0x85EBCA77 + start);
   return static_cast<uint32_t>((static_cast<uint64_t>(hash) * bins) >> 32);
 }
