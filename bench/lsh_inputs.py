@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.harness.workload import Settings
+
 SEED = 1
+
+
+def sample(problem: Any, settings: Settings, per_second: float) -> tuple[Any, Any, float]:
+    """Of rows or documents: (what a slow peer gets, the same if it is less than all, its share)."""
+    rate = per_second * (100 if settings.device.type == "cuda" else 1)
+    count = max(1, int(settings.seconds_per_call * rate))
+    if count >= problem.count:
+        return problem, None, 1.0
+    part = problem.part(count)
+    return part, part, count / problem.count
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -146,22 +146,22 @@ def equal(ours: Any, theirs: Any, _: Any) -> str | None:
     return None
 
 
-def few_bits_differ(ours: Any, theirs: Any, _: Any, share: float = 1e-4) -> str | None:
-    """Packed codes: a sum of floats in another order may have another sign where it is next to zero."""
+def _few_differ(ours: Any, theirs: Any, what: str, share: float, differing: Callable[..., Any]) -> str | None:
     (a, *_), (b, *_) = as_arrays(ours), as_arrays(theirs)
     if a.shape != b.shape:
         return f"shape {b.shape}, ours {a.shape}"
-    differing = np.unpackbits(a ^ b).mean() if a.size else 0.0
-    return f"{differing:.2%} of all bits differ" if differing > share else None
+    found = differing(a, b).mean() if a.size else 0.0
+    return f"{found:.2%} of all {what} differ" if found > share else None
+
+
+def few_bits_differ(ours: Any, theirs: Any, _: Any, share: float = 1e-4) -> str | None:
+    """Packed codes: a sum of floats in another order may have another sign where it is next to zero."""
+    return _few_differ(ours, theirs, "bits", share, lambda a, b: np.unpackbits(a ^ b))
 
 
 def few_codes_differ(ours: Any, theirs: Any, _: Any, share: float = 1e-3) -> str | None:
     """Codes of rotations: the largest of two that are almost equal."""
-    (a, *_), (b, *_) = as_arrays(ours), as_arrays(theirs)
-    if a.shape != b.shape:
-        return f"shape {b.shape}, ours {a.shape}"
-    differing = np.mean(a != b) if a.size else 0.0
-    return f"{differing:.2%} of all codes differ" if differing > share else None
+    return _few_differ(ours, theirs, "codes", share, np.not_equal)
 
 
 def sizes_alike(ours: Any, theirs: Any, _: Any) -> str | None:

@@ -15,21 +15,11 @@ import numpy as np
 import torch
 
 from bench.harness.workload import FULL, NAMED, QUICK, Contestant, Prepared, Settings
-from bench.lsh_inputs import SEED, Vectors
+from bench.lsh_inputs import SEED, Vectors, sample
 from bench.lsh_ours import as_arrays
 
 BOTH = ("cpu", "cuda")
 ALWAYS = (QUICK, FULL, NAMED)
-
-
-def sample(problem: Vectors, settings: Settings, rows_per_second: float) -> tuple[Vectors, Vectors | None, float]:
-    """(what the peer gets, the same if it is less than all, its share)."""
-    rate = rows_per_second * (100 if settings.device.type == "cuda" else 1)
-    count = max(1, int(settings.seconds_per_call * rate))
-    if count >= problem.count:
-        return problem, None, 1.0
-    part = problem.part(count)
-    return part, part, count / problem.count
 
 
 # ---- SimHash ---------------------------------------------------------------------------------------------

@@ -15,23 +15,11 @@ import numpy as np
 import torch
 
 from bench.harness.workload import Contestant, Prepared, Settings
-from bench.lsh_inputs import SEED, Documents, Signatures
+from bench.lsh_inputs import SEED, Documents, Signatures, sample
 from bench.lsh_ours import as_arrays
 
 BOTH = ("cpu", "cuda")
 BANDS = 16
-
-
-def sample(
-    problem: Documents, settings: Settings, documents_per_second: float
-) -> tuple[Documents, Documents | None, float]:
-    """(what the peer gets, the same if it is less than all, its share)."""
-    rate = documents_per_second * (100 if settings.device.type == "cuda" else 1)
-    count = max(1, int(settings.seconds_per_call * rate))
-    if count >= problem.count:
-        return problem, None, 1.0
-    part = problem.part(count)
-    return part, part, count / problem.count
 
 
 # ---- our own functions in Python -------------------------------------------------------------------------

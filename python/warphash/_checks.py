@@ -101,6 +101,21 @@ def result_count(name: str, value: Any, rows: int) -> int:
     return wanted
 
 
+def within(what: str, x: torch.Tensor, limit: int, lowest: int = 0) -> None:
+    """Refuses integers outside of [lowest, limit): IndexError. ``what``: its beginning, such as "codes must be"."""
+    if not x.numel():
+        return
+    least, largest = (int(end) for end in x.aminmax())
+    if least < lowest or largest >= limit:
+        raise IndexError(f"{what} in [{lowest}, {limit}), got {least if least < lowest else largest}")
+
+
+def on_card_within(what: str, x: torch.Tensor, limit: int, validate: bool, lowest: int = 0) -> None:
+    """The same on CUDA, where that is wanted and possible: the CPU's kernels check on their way."""
+    if x.device.type == "cuda" and data_is_checked(validate):
+        within(what, x, limit, lowest)
+
+
 def data_is_checked(validate: bool) -> bool:
     """Whether checks that read data are wanted and possible: in eager calls alone, outside of torch.func."""
     if not validate or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():

@@ -118,6 +118,11 @@ def all_cases() -> list[OpCase]:
     return [case for room in rooms for case in importlib.import_module(f"{room}.samples").CASES]
 
 
+def strided(x: Tensor) -> Tensor:
+    """The same values with the dimensions' strides the other way round."""
+    return x.mT.contiguous().mT
+
+
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Equal dtype, shape and bits (NaN is equal to itself, both zeros differ)."""
     if a.dtype != b.dtype or a.shape != b.shape:

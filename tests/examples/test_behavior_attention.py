@@ -3,40 +3,24 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
-PATH = Path(__file__).parents[2] / "examples" / "behavior_attention.py"
+from .program import Program
+
+EXAMPLE = Program("behavior_attention", picture_bytes=30_000)
 
 pytest.importorskip("matplotlib")
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("behavior_attention", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
-def is_picture(path: Path) -> bool:
-    whole = path.read_bytes()
-    return whole.startswith(b"\x89PNG\r\n\x1a\n") and whole[-8:-4] == b"IEND" and len(whole) > 30_000
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "behavior.png"
-    aucs, times = load().main(["--quick", "--out", str(picture)])
-    assert is_picture(picture)
+    aucs, times = EXAMPLE.load().main(["--quick", "--out", str(picture)])
+    assert EXAMPLE.drew(picture)
     # 400 users alone: the whole run asks for .01.
     assert aucs[256]["SDIM"] > aucs[256]["attention"] - 0.03
     assert aucs[256]["SDIM"] > aucs[256]["mean"] + 0.05
@@ -49,13 +33,13 @@ def test_auc_is_a_share_of_ordered_pairs() -> None:
     scores = torch.randn(200, generator=torch.Generator().manual_seed(0))
     labels = (torch.rand(200, generator=torch.Generator().manual_seed(1)) < 0.3).float()
     taken, others = scores[labels > 0.5], scores[labels < 0.5]
-    assert abs(load().auc(scores, labels) - (taken[:, None] > others).double().mean().item()) < 1e-12
+    assert abs(EXAMPLE.load().auc(scores, labels) - (taken[:, None] > others).double().mean().item()) < 1e-12
 
 
 @pytest.mark.parametrize("arguments", [["--users", "9"], ["--epochs", "0"], ["--seed", "none"]])
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        load().main(arguments)
+        EXAMPLE.load().main(arguments)
     assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 
@@ -63,16 +47,9 @@ def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str])
 @pytest.mark.slow
 def test_whole_run(tmp_path: Path) -> None:
     picture = tmp_path / "behavior.png"
-    run = subprocess.run(
-        [sys.executable, str(PATH), "--out", str(picture)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert is_picture(picture)
-    scores, times = run.stdout.split("ms for")
+    stdout = EXAMPLE.run("--out", str(picture))
+    assert EXAMPLE.drew(picture)
+    scores, times = stdout.split("ms for")
     row = r"(\d+) [│|]" + r" +([\d.]+) [│|]" * 4
     rows = {int(found[0]): [float(x) for x in found[1:]] for found in re.findall(row, scores)}
     sdim, attention, last, mean = rows[1024]

@@ -3,37 +3,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "examples" / "digits_hashing.py"
+from .program import Program
+
+EXAMPLE = Program("digits_hashing", picture_bytes=20_000)
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("digits_hashing", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def is_picture(path: Path) -> bool:
-    return path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") and path.stat().st_size > 20_000
-
-
 @pytest.mark.usefixtures("one_thread")
 def test_a_few_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "digits.png"
-    scores = load().main(["--bits", "16", "--epochs", "10", "--out", str(picture)])
-    assert is_picture(picture)
+    scores = EXAMPLE.load().main(["--bits", "16", "--epochs", "10", "--out", str(picture)])
+    assert EXAMPLE.drew(picture)
     assert 0.3 < scores["LSH", 16] < scores["ITQ", 16] < scores["trained", 16] < 1
     # Over three seeds ITQ gave .622 with a deviation of .016, LSH .375 with .041: three deviations are allowed.
     assert abs(scores["ITQ", 16] - 0.622) < 0.05
@@ -44,7 +31,7 @@ def test_a_few_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("arguments", [["--bits", "65"], ["--epochs", "-1"], ["--bits", "none"]])
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        load().main(arguments)
+        EXAMPLE.load().main(arguments)
     assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 
@@ -52,11 +39,9 @@ def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str])
 @pytest.mark.slow
 def test_whole_run(tmp_path: Path) -> None:
     picture = tmp_path / "digits.png"
-    run = subprocess.run(
-        [sys.executable, str(PATH), "--out", str(picture)], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert is_picture(picture)
-    rows = [[float(number) for number in re.findall(r"\d*\.?\d+", line)] for line in run.stdout.splitlines()]
+    stdout = EXAMPLE.run("--out", str(picture), timeout=120, one_thread=False)
+    assert EXAMPLE.drew(picture)
+    rows = [[float(number) for number in re.findall(r"\d*\.?\d+", line)] for line in stdout.splitlines()]
     table = {int(row[0]): row[1:] for row in rows if len(row) == 4}
     assert set(table) == {16, 32, 64}
     expected = {16: (0.375, 0.622), 32: (0.475, 0.662), 64: (0.571, 0.695)}

@@ -3,38 +3,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "examples" / "hyper_attention.py"
+from .program import Program
+
+EXAMPLE = Program("hyper_attention", picture_bytes=30_000)
 
 pytest.importorskip("matplotlib")
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hyper_attention", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def is_picture(path: Path) -> bool:
-    whole = path.read_bytes()
-    return whole.startswith(b"\x89PNG\r\n\x1a\n") and whole[-8:-4] == b"IEND" and len(whole) > 30_000
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "attention.png"
-    found, times = load().main(["--quick", "--out", str(picture)])
-    assert is_picture(picture)
+    found, times = EXAMPLE.load().main(["--quick", "--out", str(picture)])
+    assert EXAMPLE.drew(picture)
     for row in found.values():
         assert row[-1][0] < row[0][0]  # more samples
     for kind in ("clusters", "pairs"):
@@ -52,15 +36,15 @@ def test_crossover_is_the_first_length_that_stays_ahead() -> None:
         8: {"x": (1.0, 2.0)},
         16: {"x": (1.0, 9.0)},
     }
-    assert load().crossover(times, "x") == "8"
-    assert load().crossover({1: times[1]}, "x") == "beyond"
-    assert load().crossover({2: times[2]}, "x") == "2"
+    assert EXAMPLE.load().crossover(times, "x") == "8"
+    assert EXAMPLE.load().crossover({1: times[1]}, "x") == "beyond"
+    assert EXAMPLE.load().crossover({2: times[2]}, "x") == "2"
 
 
 @pytest.mark.parametrize("arguments", [["--longest", "1000"], ["--heads", "0"], ["--dtype", "int8"]])
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        load().main(arguments)
+        EXAMPLE.load().main(arguments)
     assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 
@@ -68,14 +52,7 @@ def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str])
 @pytest.mark.slow
 def test_a_longer_run(tmp_path: Path) -> None:
     picture = tmp_path / "attention.png"
-    run = subprocess.run(
-        [sys.executable, str(PATH), "--longest", "16384", "--out", str(picture)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert is_picture(picture)
-    (last,) = (line for line in run.stdout.splitlines() if "16,384" in line and "ms" in line)
+    stdout = EXAMPLE.run("--longest", "16384", "--out", str(picture))
+    assert EXAMPLE.drew(picture)
+    (last,) = (line for line in stdout.splitlines() if "16,384" in line and "ms" in line)
     assert float(last.split("│")[2].split()[0]) > 1.5  # without a mask, forward

@@ -3,42 +3,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
-PATH = Path(__file__).parents[2] / "examples" / "image_fitting.py"
+from .program import Program
+
+EXAMPLE = Program("image_fitting", picture_bytes=100_000)
 
 pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("image_fitting", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
-def is_picture(path: Path) -> bool:
-    whole = path.read_bytes()
-    return whole.startswith(b"\x89PNG\r\n\x1a\n") and whole[-8:-4] == b"IEND" and len(whole) > 100_000
 
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("image", ["hubble", "retina"])
 def test_quick(image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "image.png"
-    scores = load().main(["--quick", "--image", image, "--out", str(picture)])
-    assert is_picture(picture)
+    scores = EXAMPLE.load().main(["--quick", "--image", image, "--out", str(picture)])
+    assert EXAMPLE.drew(picture)
     # Over three seeds the hash grid was 7.0 to 8.0 dB above the mean colour on hubble, 15.9 to 17.6 on retina.
     assert scores["hash grid"] > scores["mean colour"] + (5 if image == "hubble" else 13)
     assert scores["hash grid"] > scores["frequencies"] + 4
@@ -47,7 +31,7 @@ def test_quick(image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_details_lie_within_the_images() -> None:
-    module = load()
+    module = EXAMPLE.load()
     for name in module.IMAGES:
         target = module.Target(name, 1)
         top, left, side = target.detail
@@ -56,7 +40,7 @@ def test_details_lie_within_the_images() -> None:
 
 
 def test_positions_are_of_the_pixels() -> None:
-    target = load().Target("hubble", 4)
+    target = EXAMPLE.load().Target("hubble", 4)
     row, column = 3, 5
     x = target.positions(torch.tensor([row * target.width + column]))
     assert torch.equal(target.flat[row * target.width + column], target.pixels[row, column])
@@ -68,7 +52,7 @@ def test_positions_are_of_the_pixels() -> None:
 )
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        load().main(arguments)
+        EXAMPLE.load().main(arguments)
     assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 
@@ -76,16 +60,9 @@ def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str])
 @pytest.mark.slow
 def test_whole_run(tmp_path: Path) -> None:
     picture = tmp_path / "image.png"
-    run = subprocess.run(
-        [sys.executable, str(PATH), "--out", str(picture)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert is_picture(picture)
-    found = re.findall(r"(hash grid|frequencies|coordinates|mean colour) .* ([\d.]+) [│|]", run.stdout)
+    stdout = EXAMPLE.run("--out", str(picture))
+    assert EXAMPLE.drew(picture)
+    found = re.findall(r"(hash grid|frequencies|coordinates|mean colour) .* ([\d.]+) [│|]", stdout)
     scores = {name: float(score) for name, score in found}
     assert scores["hash grid"] > 44
     assert scores["hash grid"] > scores["frequencies"] + 10

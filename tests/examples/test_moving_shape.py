@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
-PATH = Path(__file__).parents[2] / "examples" / "moving_shape.py"
+from .program import Program
+
+EXAMPLE = Program("moving_shape", picture_bytes=50_000)
 
 pytest.importorskip("matplotlib")
 
@@ -22,24 +20,15 @@ pytest.importorskip("matplotlib")
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program, which finds the example beside it as it does when it is run."""
-    monkeypatch.syspath_prepend(PATH.parent)
-    spec = importlib.util.spec_from_file_location("moving_shape", PATH)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
-def is_picture(path: Path) -> bool:
-    whole = path.read_bytes()
-    return whole.startswith(b"\x89PNG\r\n\x1a\n") and whole[-8:-4] == b"IEND" and len(whole) > 50_000
+    monkeypatch.syspath_prepend(EXAMPLE.path.parent)
+    return EXAMPLE.load()
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_quick(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "moving.png"
     found = example.main(["--quick", "--out", str(picture)])
-    assert is_picture(picture)
+    assert EXAMPLE.drew(picture)
     frames = example.motion(6)[:3]
     # Over three seeds rotations were off by .3 to .9 degrees, positions by .0006 to .002.
     assert max(found.rotation_error) < 2
@@ -76,16 +65,9 @@ def test_bad_arguments(example: ModuleType, arguments: list[str], capsys: pytest
 @pytest.mark.slow
 def test_whole_run(tmp_path: Path) -> None:
     picture = tmp_path / "moving.png"
-    run = subprocess.run(
-        [sys.executable, str(PATH), "--out", str(picture)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert is_picture(picture)
-    rows = [[float(number) for number in re.findall(r"\d*\.?\d+", line)] for line in run.stdout.splitlines()]
+    stdout = EXAMPLE.run("--out", str(picture))
+    assert EXAMPLE.drew(picture)
+    rows = [[float(number) for number in re.findall(r"\d*\.?\d+", line)] for line in stdout.splitlines()]
     rows = [row for row in rows if len(row) == 8]
     assert [row[0] for row in rows] == list(range(6))
     assert all(row[3] < 2.5 and row[4] < 0.005 for row in rows)

@@ -3,31 +3,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "examples" / "near_duplicates.py"
+from .program import Program
+
+EXAMPLE = Program("near_duplicates", picture_bytes=30_000)
 
 pytest.importorskip("matplotlib")
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("near_duplicates", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
-def is_picture(path: Path) -> bool:
-    whole = path.read_bytes()
-    return whole.startswith(b"\x89PNG\r\n\x1a\n") and whole[-8:-4] == b"IEND" and len(whole) > 30_000
 
 
 @pytest.fixture
@@ -52,8 +37,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("one_thread")
 def test_a_folder(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "near.png"
-    found = load().main(["--folder", str(folder), "--threshold", "0.5", "--out", str(picture)])
-    assert is_picture(picture)
+    found = EXAMPLE.load().main(["--folder", str(folder), "--threshold", "0.5", "--out", str(picture)])
+    assert EXAMPLE.drew(picture)
     assert len(found.paths) == 24
     similar = found.similarity.triu(1) >= 0.5
     assert set(map(tuple, found.result.pairs.tolist())) <= set(map(tuple, similar.nonzero().tolist()))
@@ -65,7 +50,7 @@ def test_a_folder(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_kinds() -> None:
-    kind_of = load().kind_of
+    kind_of = EXAMPLE.load().kind_of
     assert kind_of("x\nApache  License\n") == "Apache"
     assert kind_of("MIT\nPermission is hereby\n granted, free of\ncharge") == "MIT"
     assert kind_of("\n  A text of its own  \n") == "A text of its own"
@@ -74,14 +59,14 @@ def test_kinds() -> None:
 @pytest.mark.parametrize("arguments", [["--threshold", "0"], ["--most", "1"], ["--folder", "/nonexistent"]])
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        load().main(arguments)
+        EXAMPLE.load().main(arguments)
     assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 
 
 def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        load().main(["--folder", str(tmp_path)])
+        EXAMPLE.load().main(["--folder", str(tmp_path)])
     assert caught.value.code == 2
     assert "fewer than two texts" in capsys.readouterr().err
 
@@ -90,9 +75,7 @@ def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_whole_run(tmp_path: Path) -> None:
     """Licences of this very installation: torch's and NumPy's companions alone bring some twice."""
     picture = tmp_path / "near.png"
-    run = subprocess.run(
-        [sys.executable, str(PATH), "--out", str(picture)], capture_output=True, text=True, timeout=300, check=True
-    )
-    assert is_picture(picture)
-    assert "Largest clusters" in run.stdout
-    assert " 0 clusters" not in run.stdout
+    stdout = EXAMPLE.run("--out", str(picture), timeout=300, one_thread=False)
+    assert EXAMPLE.drew(picture)
+    assert "Largest clusters" in stdout
+    assert " 0 clusters" not in stdout

@@ -3,41 +3,25 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor
 
-PATH = Path(__file__).parents[2] / "examples" / "sdf_sphere_tracing.py"
+from .program import Program
+
+EXAMPLE = Program("sdf_sphere_tracing", picture_bytes=100_000)
 
 pytest.importorskip("matplotlib")
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sdf_sphere_tracing", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
-def is_picture(path: Path) -> bool:
-    whole = path.read_bytes()
-    return whole.startswith(b"\x89PNG\r\n\x1a\n") and whole[-8:-4] == b"IEND" and len(whole) > 100_000
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "sdf.png"
-    errors = load().main(["--quick", "--out", str(picture)])
-    assert is_picture(picture)
+    errors = EXAMPLE.load().main(["--quick", "--out", str(picture)])
+    assert EXAMPLE.drew(picture)
     plain, progressive = errors["all levels"], errors["coarse to fine"]
     # Over three seeds .038 to .046 and .024 to .028, eikonal .188 to .197 and .169 to .174, from .27 at the beginning.
     assert progressive["distance"][-1] < 0.15 * progressive["distance"][0]
@@ -48,7 +32,7 @@ def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_cloud_lies_on_the_surface() -> None:
-    module = load()
+    module = EXAMPLE.load()
     torch.manual_seed(0)
     points, normals = module.scan(5000)
     assert points.shape == normals.shape == (5000, 3)
@@ -65,7 +49,7 @@ def test_cloud_lies_on_the_surface() -> None:
 
 
 def test_tracing_a_ball() -> None:
-    module = load()
+    module = EXAMPLE.load()
 
     def ball(x: Tensor) -> tuple[Tensor, Tensor]:
         away = x - 0.5
@@ -91,7 +75,7 @@ def test_tracing_a_ball() -> None:
 )
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        load().main(arguments)
+        EXAMPLE.load().main(arguments)
     assert caught.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 
@@ -99,16 +83,9 @@ def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str])
 @pytest.mark.slow
 def test_whole_run(tmp_path: Path) -> None:
     picture = tmp_path / "sdf.png"
-    run = subprocess.run(
-        [sys.executable, str(PATH), "--out", str(picture)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert is_picture(picture)
-    found = re.findall(r"(all levels|coarse to fine)\D*([\d.]+)\D*([\d.]+)", run.stdout)
+    stdout = EXAMPLE.run("--out", str(picture))
+    assert EXAMPLE.drew(picture)
+    found = re.findall(r"(all levels|coarse to fine)\D*([\d.]+)\D*([\d.]+)", stdout)
     errors = {name: (float(distance), float(eikonal)) for name, distance, eikonal in found}
     # Over three seeds .034 to .038 with all levels and .0079 to .0093, eikonal .081 to .087 and .072 to .076.
     assert errors["coarse to fine"][0] < 0.012

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import warphash as wh
-from conformance.op_case import BadCall, OpCase, Sample
+from conformance.op_case import BadCall, OpCase, Sample, strided
 from torch import Tensor
 from warphash.hamming import reference
 
@@ -37,11 +37,6 @@ def values(*shape: int, seed: int = 0) -> Tensor:
 def mask(*shape: int, seed: int = 0) -> Tensor:
     """A mask that admits about half."""
     return torch.rand(*shape, generator=_generator(seed)) < 0.5
-
-
-def strided(x: Tensor) -> Tensor:
-    """The same values with the dimensions' strides the other way round."""
-    return x.mT.contiguous().mT
 
 
 def _values_of(dtype: torch.dtype) -> Tensor:

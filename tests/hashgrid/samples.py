@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import warphash as wh
-from conformance.op_case import BadCall, OpCase, Sample
+from conformance.op_case import BadCall, OpCase, Sample, strided
 from torch import Tensor
 from warphash.hashgrid import GridSpec, reference
 
@@ -49,11 +49,6 @@ def level_weights(spec: GridSpec, dtype: torch.dtype = torch.float32) -> Tensor:
     weights[1:2] = 0
     weights[2:3] = 1
     return weights
-
-
-def strided(x: Tensor) -> Tensor:
-    """The same values with the dimensions' strides the other way round."""
-    return x.mT.contiguous().mT
 
 
 def flat(sample: Sample) -> tuple[Any, ...]:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 import warphash as wh
-from conformance.op_case import BadCall, OpCase, Sample
+from conformance.op_case import BadCall, OpCase, Sample, strided
 from torch import Tensor
 from warphash.lsh import BucketTable
 from warphash.lsh.buckets import reference
@@ -26,11 +27,6 @@ def codes(*shape: int, below: int = 10, dtype: torch.dtype = torch.int64, lowest
 def values(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     """Random values."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def strided(x: Tensor) -> Tensor:
-    """The same values with the dimensions' strides the other way round."""
-    return x.mT.contiguous().mT
 
 
 def _bad_codes(name: str, place: int, *arguments: Any) -> list[BadCall]:
@@ -165,18 +161,11 @@ QUERY = OpCase(
 
 
 # ---- Sums -----------------------------------------------------------------------------------------------------------
-def _product(sizes: tuple[int, ...]) -> int:
-    out = 1
-    for size in sizes:
-        out *= size
-    return out
-
-
 def _sum_arguments(sample: Sample) -> tuple[Any, ...]:
     """As the operator takes them: one set of values a table, whatever the public function shares."""
     x, named, buckets = sample.arguments
     leading = torch.broadcast_shapes(x.shape[:-2], named.shape[:-1])
-    batch = _product(tuple(leading))
+    batch = math.prod(leading)
     flat = x.expand(*leading, *x.shape[-2:]).reshape(batch, *x.shape[-2:])
     flat = flat.detach().requires_grad_(x.requires_grad)
     wide = named if named.dtype in (torch.int32, torch.int64) else named.int()
@@ -251,7 +240,7 @@ SUM = OpCase(
 def _gather_arguments(sample: Sample) -> tuple[Any, ...]:
     rows, named = sample.arguments
     leading = torch.broadcast_shapes(rows.shape[:-3], named.shape[:-2])
-    batch = _product(tuple(leading))
+    batch = math.prod(leading)
     flat = rows.expand(*leading, *rows.shape[-3:]).reshape(batch, *rows.shape[-3:])
     wide = named if named.dtype in (torch.int32, torch.int64) else named.int()
     return (

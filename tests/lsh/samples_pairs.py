@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import warphash as wh
-from conformance.op_case import BadCall, OpCase, Sample
+from conformance.op_case import BadCall, OpCase, Sample, strided
 from torch import Tensor
 from warphash.lsh.pairs import reference
 
@@ -32,11 +32,6 @@ def sets(count: int, most: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     rows = [torch.randint(0, 2 * most + 1, (size,), generator=generator).unique() for size in sizes]
     offsets = torch.tensor([0, *map(len, rows)]).cumsum(0)
     return torch.cat([*rows, torch.zeros(0, dtype=torch.int64)]), offsets
-
-
-def strided(x: Tensor) -> Tensor:
-    """The same values with the dimensions' strides the other way round."""
-    return x.mT.contiguous().mT
 
 
 def _bad_longs(name: str, place: int, shape: str, *arguments: Any) -> list[BadCall]:

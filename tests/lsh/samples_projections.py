@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import warphash as wh
-from conformance.op_case import BadCall, OpCase, Sample
+from conformance.op_case import BadCall, OpCase, Sample, strided
 from torch import Tensor
 from warphash.lsh.projections import reference
 from warphash.lsh.projections.parameters import rotation_signs, rotation_size
@@ -21,11 +21,6 @@ ROWS = (1, 2, 3, 5, 6, 7, 9, 13, 25)
 def vectors(*shape: int, seed: int = 0) -> Tensor:
     """Random float32 vectors."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def strided(x: Tensor) -> Tensor:
-    """The same values with the dimensions' strides the other way round."""
-    return x.mT.contiguous().mT
 
 
 def awkward(x: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
+from .._batches import looped, refused
+
 _ops = torch.ops.warphash
 
 
@@ -119,30 +121,17 @@ class AsymmetricTopk(torch.autograd.Function):
 
 
 # ---- vmap -----------------------------------------------------------------------------------------------------------
-def _batched(op: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+def _batched(op: Callable[..., Any]) -> Callable[..., Any]:
     """The rule for an operator on (queries, database, ...): batched queries alone are more queries, all else a loop."""
 
     def rule(info: Any, in_dims: tuple[int | None, ...], queries: Tensor, database: Tensor, *rest: Any) -> Any:
-        if in_dims[0] is not None and all(dim is None for dim in in_dims[1:]) and not _per_query(rest):
-            moved = queries.movedim(in_dims[0], 0)
-            out = op(moved.flatten(0, 1), database, *rest)
-            split = [part.unflatten(0, moved.shape[:2]) for part in ((out,) if outputs == 1 else out)]
-        elif info.batch_size == 0:  # one result of any values gives the shapes
-            one = op(
-                *(
-                    x if dim is None else x.new_zeros(x.shape[:dim] + x.shape[dim + 1 :])
-                    for x, dim in zip((queries, database, *rest), in_dims, strict=True)
-                )
-            )
-            split = [part.new_empty((0, *part.shape)) for part in ((one,) if outputs == 1 else one)]
-        else:
-            arguments = (queries, database, *rest)
-            rows = [
-                op(*(x if dim is None else x.select(dim, i) for x, dim in zip(arguments, in_dims, strict=True)))
-                for i in range(info.batch_size)
-            ]
-            split = [torch.stack(parts) for parts in (zip(*rows, strict=True) if outputs > 1 else [rows])]
-        return (split[0], 0) if outputs == 1 else (tuple(split), (0,) * outputs)
+        if in_dims[0] is None or any(dim is not None for dim in in_dims[1:]) or _per_query(rest):
+            return looped(op, info, in_dims, (queries, database, *rest))
+        moved = queries.movedim(in_dims[0], 0)
+        out = op(moved.flatten(0, 1), database, *rest)
+        if isinstance(out, Tensor):
+            return out.unflatten(0, moved.shape[:2]), 0
+        return tuple(part.unflatten(0, moved.shape[:2]) for part in out), (0,) * len(out)
 
     return rule
 
@@ -151,8 +140,9 @@ def _per_query(rest: tuple[Any, ...]) -> bool:
     return any(isinstance(x, Tensor) and x.dim() == 2 for x in rest)
 
 
-for _name, _outputs in [("topk", 2), ("jaccard_topk", 2), ("asymmetric_topk", 2), ("histogram", 1), ("cdist", 1)]:
-    register_vmap(f"warphash::hamming_{_name}", _batched(getattr(_ops, f"hamming_{_name}"), _outputs))
+for _name in ("topk", "jaccard_topk", "asymmetric_topk", "histogram", "cdist"):
+    register_vmap(f"warphash::hamming_{_name}", _batched(getattr(_ops, f"hamming_{_name}")))
+register_vmap("warphash::hamming_range_search", refused("hamming.range_search"))
 
 
 @register_vmap("warphash::hamming_pack")
@@ -163,8 +153,3 @@ def _(info: Any, in_dims: tuple[int, None], x: Tensor, threshold: float) -> tupl
 @register_vmap("warphash::hamming_unpack")
 def _(info: Any, in_dims: tuple[int, None], codes: Tensor, bits: int) -> tuple[Tensor, int]:
     return _ops.hamming_unpack(codes.movedim(in_dims[0], 0), bits), 0
-
-
-@register_vmap("warphash::hamming_range_search")
-def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-    raise RuntimeError("hamming.range_search has results of varying number and cannot be vmapped; loop over the batch")

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
+from .._batches import looped
+
 _ops = torch.ops.warphash
 
 
@@ -256,29 +258,11 @@ class HashgridDoubleBackward(torch.autograd.Function):
 
 
 # ---- vmap -----------------------------------------------------------------------------------------------------------
-def _one(x: Any, dim: int | None, index: int) -> Any:
-    return x if dim is None else x.select(dim, index)
-
-
-def looped(op: Any, outputs: int, info: Any, in_dims: tuple[int | None, ...], arguments: tuple[Any, ...]) -> Any:
-    """The rule of an operator that knows no batches: one call an item."""
-    size = max(info.batch_size, 1)
-    if info.batch_size == 0:  # one result of any values gives the shapes
-        arguments = tuple(
-            x if dim is None else x.new_zeros((*x.shape[:dim], 1, *x.shape[dim + 1 :]))
-            for x, dim in zip(arguments, in_dims, strict=True)
-        )
-    rows = [op(*(_one(x, dim, i) for x, dim in zip(arguments, in_dims, strict=True))) for i in range(size)]
-    parts = zip(*rows, strict=True) if outputs > 1 else [rows]
-    stacked = tuple(torch.stack(part)[: info.batch_size] for part in parts)
-    return (stacked[0], 0) if outputs == 1 else (stacked, (0,) * outputs)
-
-
 @register_vmap("warphash::hashgrid_encode")
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
     x, table, level_weights, grid = arguments
     if in_dims[0] is None or any(dim is not None for dim in in_dims[1:]):
-        return looped(_ops.hashgrid_encode, 1, info, in_dims, arguments)
+        return looped(_ops.hashgrid_encode, info, in_dims, arguments)
     batched = x.movedim(in_dims[0], 0)
     encoded = _ops.hashgrid_encode(batched.flatten(0, 1), table, level_weights, grid)
     return encoded.unflatten(0, batched.shape[:2]), 0
@@ -286,9 +270,9 @@ def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
 
 @register_vmap("warphash::hashgrid_backward")
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-    return looped(_ops.hashgrid_backward, 3, info, in_dims, arguments)
+    return looped(_ops.hashgrid_backward, info, in_dims, arguments)
 
 
 @register_vmap("warphash::hashgrid_double_backward")
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-    return looped(_ops.hashgrid_double_backward, 4, info, in_dims, arguments)
+    return looped(_ops.hashgrid_double_backward, info, in_dims, arguments)

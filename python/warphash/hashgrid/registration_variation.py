@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
-from .registration import compute_dtype, level_count, level_rows, looped
+from .._batches import looped
+from .registration import compute_dtype, level_count, level_rows
 
 _ops = torch.ops.warphash
 
@@ -106,9 +107,9 @@ class VariationBackward(torch.autograd.Function):
 
 @register_vmap("warphash::hashgrid_variation")
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-    return looped(_ops.hashgrid_variation, 1, info, in_dims, arguments)
+    return looped(_ops.hashgrid_variation, info, in_dims, arguments)
 
 
 @register_vmap("warphash::hashgrid_variation_backward")
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-    return looped(_ops.hashgrid_variation_backward, 1, info, in_dims, arguments)
+    return looped(_ops.hashgrid_variation_backward, info, in_dims, arguments)

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from .. import _checks, lsh
+from .._constants import constant, kept
 from .._random import Stream, checked_seed, words
 from .attention_blocks import Tiles, compute_dtype, tiled_attention, whole_attention
+from .planes import FixedPlanes
 
 __all__ = ["HyperAttention", "hyper_attention"]
 
@@ -29,26 +31,27 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 # ---- Sampled positions ----------------------------------------------------------------------------------------------
 @functools.lru_cache(maxsize=64)
-def _drawn(seed: int, first: int, count: int, keys: int) -> Tensor:
+def _drawn(seed: int, first: int, count: int, keys: int, device: torch.device) -> Tensor:
     """Positions in [0, keys): the high 32 bits of each word times keys, over 2^32."""
     high = words(seed, Stream.SAMPLES, count, first) >> np.uint64(32)
-    scaled = (high * np.uint64(keys)) >> np.uint64(32)
-    return torch.from_numpy(scaled.astype(np.int64))
+    return kept(((high * np.uint64(keys)) >> np.uint64(32)).astype(np.int64), device)
 
 
-# One call of a compiled graph, whose result becomes a constant: NumPy's arithmetic is not traced but done.
+# A constant of a compiled graph: see _constants.
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
-def _sampled(seed: int, first: int, groups: int, count: int, keys: int) -> Tensor:
-    constant: Tensor = torch.ops.aten.lift_fresh.default(_drawn(seed, first, groups * count, keys))
-    return constant.view(groups, count)
+def _sampled(seed: int, first: int, groups: int, count: int, keys: int, device: torch.device) -> Tensor:
+    return constant(_drawn(seed, first, groups * count, keys, device)).view(groups, count)
 
 
-def sample_positions(seed: int, groups: int, count: int, keys: int, *, first: int = 0) -> Tensor:
+def sample_positions(
+    seed: int, groups: int, count: int, keys: int, *, first: int = 0, device: torch.device | str = "cpu"
+) -> Tensor:
     """Positions int64 [groups, count] drawn uniformly with replacement from [0, keys), the same for a seed everywhere.
 
     first: the number of the first position in the seed's stream; calls that shall differ start at different ones.
     """
-    found: Tensor = _sampled(*(operator.index(number) for number in (seed, first, groups, count, keys)))
+    numbers = (operator.index(number) for number in (seed, first, groups, count, keys))
+    found: Tensor = _sampled(*numbers, torch.device(device))
     return found
 
 
@@ -210,10 +213,8 @@ def hyper_attention(
         )
     if positions.shape[:-1] != leading:
         raise ValueError(f"positions must be [..., M] beside q {tuple(q.shape)}, got shape {tuple(positions.shape)}")
-    if positions.numel() and _checks.data_is_checked(True):
-        ends = [int(end) for end in positions.aminmax()]
-        if ends[0] < 0 or ends[1] >= k.shape[-2]:
-            raise IndexError(f"positions must be in [0, {k.shape[-2]}), got {ends[0] if ends[0] < 0 else ends[1]}")
+    if _checks.data_is_checked(True):
+        _checks.within("positions must be", positions, k.shape[-2])
     batch = math.prod(leading)
     flat_q, flat_k, flat_v = (x.reshape(batch, *x.shape[-2:]) for x in (q, k, v))
     drawn = positions.reshape(batch, positions.shape[-1])
@@ -250,7 +251,7 @@ def _check_inputs(q: Any, k: Any, v: Any, head_dim: int, shape: str, dims: int |
         raise ValueError(f"k must have at least one row for {q.shape[-2]} queries, got none")
 
 
-class HyperAttention(nn.Module):
+class HyperAttention(FixedPlanes):
     """Softmax attention, exact within hash buckets and estimated from sampled keys elsewhere.
 
     Without a mask: :func:`hyper_attention`. Causal: sequences longer than min_seq_len are halved; both halves are done
@@ -280,8 +281,6 @@ class HyperAttention(nn.Module):
 
     Saved states carry the seed and the scheme; a state of others is refused (ValueError).
     """
-
-    planes: Tensor
 
     def __init__(
         self,
@@ -316,32 +315,14 @@ class HyperAttention(nn.Module):
             f"seed={self.seed}"
         )
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """Moves the planes, but leaves them in float32: rounded ones would give other buckets."""
-        planes = self.planes
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.planes.dtype != planes.dtype:
-            self.planes = planes.to(self.planes.device)
-        return self
-
     def get_extra_state(self) -> dict[str, Any]:
         """What planes and positions were made from."""
         return {"scheme": SCHEME, "seed": self.seed, "num_projections": self.num_projections}
 
-    def set_extra_state(self, state: Any) -> None:
-        """Nothing is left to do: it was compared before anything was loaded."""
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any, **options: Any) -> None:
-        saved, own = state_dict.get(f"{prefix}_extra_state"), self.get_extra_state()
-        if saved is not None and saved != own:
-            raise ValueError(f"state_dict was made with {saved}, this module with {own}")
-        super()._load_from_state_dict(state_dict, prefix, *rest, **options)
-
     def _positions(self, groups: int, keys: int, first: int, device: torch.device) -> Tensor:
         if self.seed is None and self.training:
             return torch.randint(max(keys, 1), (groups, self.sample_size), device=device)
-        found = sample_positions(self.seed or 0, groups, self.sample_size, keys, first=first)
-        return found.to(device)
+        return sample_positions(self.seed or 0, groups, self.sample_size, keys, first=first, device=device)
 
     def forward(
         self,

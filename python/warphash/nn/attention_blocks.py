@@ -33,6 +33,13 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 # ---- One attention, [N, Lq, d] against [N, Lk, d] -------------------------------------------------------------------
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
     """(out, lse) by torch's differentiable operators, logits and sums in the compute dtype."""
+    logits = _logits(q, k, bias, causal, scale)
+    lse = logits.logsumexp(-1)
+    return ((logits - lse.unsqueeze(-1)).exp() @ v.to(logits.dtype)).to(q.dtype), lse
+
+
+def _logits(q: Tensor, k: Tensor, bias: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """Scaled, biased and masked, in the compute dtype: [N, Lq, Lk]."""
     wide = compute_dtype(q.dtype)
     logits = scale * (q.to(wide) @ k.to(wide).mT)
     if bias is not None:
@@ -40,8 +47,7 @@ def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, sc
     if causal:
         hidden = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
         logits = logits.masked_fill(hidden, -math.inf)
-    lse = logits.logsumexp(-1)
-    return ((logits - lse.unsqueeze(-1)).exp() @ v.to(wide)).to(q.dtype), lse
+    return logits
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -84,13 +90,7 @@ def attend_backward(
         to_q, to_k, to_v = (x.squeeze(1)[..., :-1] for x in found)
         return to_q, to_k, to_v
     wide = compute_dtype(q.dtype)
-    logits = scale * (q.to(wide) @ k.to(wide).mT)
-    if bias is not None:
-        logits = logits + bias
-    if causal:
-        hidden = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        logits = logits.masked_fill(hidden, -math.inf)
-    weights = (logits - lse.unsqueeze(-1)).exp()
+    weights = (_logits(q, k, bias, causal, scale) - lse.unsqueeze(-1)).exp()
     upper = of_out.to(wide)
     delta = (upper * out.to(wide)).sum(-1, keepdim=True) - of_lse.unsqueeze(-1)
     of_logits = scale * weights * (upper @ v.to(wide).mT - delta)
@@ -163,6 +163,11 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
     """Rows of x [N, L, d] at index [N, ...]: [N, ..., d]."""
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, x.shape[-1])
     return x.gather(1, flat).reshape(*index.shape, x.shape[-1])
+
+
+def _entries(x: Tensor, index: Tensor) -> Tensor:
+    """Entries of x [N, L] at index [N, ...]: [N, ...]."""
+    return x.gather(1, index.flatten(1)).view_as(index)
 
 
 def _gathered(x: Tensor, keys: Tensor, sampled: Tensor) -> Tensor:
@@ -242,10 +247,10 @@ def _tiles_backward(
     to_samples = [torch.zeros_like(x, dtype=wide) for x in (k_sampled, v_sampled)]
     own = tiles.keys.shape[2]
     for queries, real, keys, bias in tiles.parts(q.shape[-1], q.element_size()):
-        upper, upper_lse = _rows(of_out, queries), of_lse.gather(1, queries.flatten(1)).unflatten(1, queries.shape[1:])
+        upper, upper_lse = _rows(of_out, queries), _entries(of_lse, queries)
         if real is not None:
             upper, upper_lse = torch.where(real.unsqueeze(-1), upper, 0), torch.where(real, upper_lse, 0)
-        part_lse = lse.gather(1, queries.flatten(1)).unflatten(1, queries.shape[1:])
+        part_lse = _entries(lse, queries)
         q_part, q_out = _rows(q, queries), _rows(out, queries)
         if real is not None:
             # A row that stands for no query may have another block's keys: its own answer would not fit them.

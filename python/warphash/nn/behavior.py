@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import _checks, lsh
 from .._random import checked_seed
+from .planes import FixedPlanes
 
 SCHEME = "simhash/1"  # of the planes; another scheme gives other buckets
 MOST_BITS = 16
@@ -31,10 +32,8 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-class _HashedBehavior(nn.Module):
+class _HashedBehavior(FixedPlanes):
     """Planes and their place in saved states, shared by the two halves."""
-
-    planes: Tensor
 
     def __init__(self, dim: int, num_hashes: int, bits: int, normalize: bool, seed: int, num_heads: int) -> None:
         super().__init__()
@@ -61,30 +60,15 @@ class _HashedBehavior(nn.Module):
             f"seed={self.seed}, num_heads={self.num_heads}"
         )
 
-    # ---- planes stay what the seed says --------------------------------------------------------------------------
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """Moves the planes, but leaves them in float32: rounded ones would put vectors into other buckets."""
-        planes = self.planes
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.planes.dtype != planes.dtype:
-            self.planes = planes.to(self.planes.device)
-        return self
-
     def get_extra_state(self) -> dict[str, Any]:
         """What the planes were made from."""
         names = ("dim", "num_hashes", "bits", "normalize", "seed", "num_heads")
         return {"scheme": SCHEME, **{name: getattr(self, name) for name in names}}
 
-    def set_extra_state(self, state: Any) -> None:
-        """Nothing is left to do: it was compared before anything was loaded."""
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any, **options: Any) -> None:
-        saved, own = state_dict.get(f"{prefix}_extra_state"), self.get_extra_state()
-        if saved is not None and saved != own:
-            differing = {name: (saved.get(name), own[name]) for name in own if saved.get(name) != own[name]}
-            text = ", ".join(f"{name} = {theirs!r}, here {ours!r}" for name, (theirs, ours) in differing.items())
-            raise ValueError(f"state_dict was made for other buckets: {text or 'unknown entries'}")
-        super()._load_from_state_dict(state_dict, prefix, *rest, **options)
+    def _refusal(self, saved: dict[str, Any], own: dict[str, Any]) -> str:
+        differing = {name: (saved.get(name), own[name]) for name in own if saved.get(name) != own[name]}
+        text = ", ".join(f"{name} = {theirs!r}, here {ours!r}" for name, (theirs, ours) in differing.items())
+        return f"state_dict was made for other buckets: {text or 'unknown entries'}"
 
     # ---- codes ---------------------------------------------------------------------------------------------------
     def _checked(self, name: str, x: Any, shape: str) -> Tensor:

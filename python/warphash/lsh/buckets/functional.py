@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -58,16 +59,6 @@ def _bucket_count(value: Any) -> int:
     return buckets
 
 
-def _on_card_within(name: str, codes: Tensor, num_buckets: int, validate: bool, lowest: int = 0) -> None:
-    """The check of a range that the CPU's kernels make on their way: IndexError."""
-    if codes.device.type != "cuda" or not codes.numel() or not _checks.data_is_checked(validate):
-        return
-    least, largest = (int(end) for end in codes.aminmax())
-    if least < lowest or largest >= num_buckets:
-        worst = least if least < lowest else largest
-        raise IndexError(f"{name} must be in [{lowest}, {num_buckets}), got {worst}")
-
-
 def bucket_sort(codes: Any, num_buckets: int, *, validate: bool = True) -> BucketTable:
     """Sorts items into buckets by their codes, stably: the items of a bucket stay in ascending order.
 
@@ -89,7 +80,7 @@ def bucket_sort(codes: Any, num_buckets: int, *, validate: bool = True) -> Bucke
     """
     values = _codes("codes", codes, "[..., N]", 1)
     buckets = _bucket_count(num_buckets)
-    _on_card_within("codes", values, buckets, validate)
+    _checks.on_card_within("codes must be", values, buckets, validate)
     return BucketTable(*(like(codes, part) for part in torch.ops.warphash.lsh_bucket_sort(values, buckets)))
 
 
@@ -137,7 +128,7 @@ def bucket_query(table: BucketTable, query_codes: Any, *, validate: bool = True)
     if codes.dim() != 2 or codes.shape[0] != order.shape[0]:
         raise ValueError(f"query_codes must be [T, Q] with T = {order.shape[0]}, got shape {tuple(codes.shape)}")
     _checks.same_device("table", order, "query_codes", codes)
-    _on_card_within("query_codes", codes, offsets.shape[1] - 1, validate)
+    _checks.on_card_within("query_codes must be", codes, offsets.shape[1] - 1, validate)
     found = torch.ops.warphash.lsh_bucket_query(order, offsets, codes.long())
     return like(query_codes, found[0]), like(query_codes, found[1])
 
@@ -197,13 +188,6 @@ def _broadcast(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) 
         raise ValueError(f"{second} must have leading dimensions that fit {first}, got {b} and {a}") from None
 
 
-def _product(sizes: tuple[int, ...]) -> int:
-    out = 1
-    for size in sizes:
-        out *= size
-    return out
-
-
 def bucket_sum(values: Any, codes: Any, num_buckets: int, *, validate: bool = True) -> Any:
     """Sums of rows by bucket.
 
@@ -233,13 +217,13 @@ def bucket_sum(values: Any, codes: Any, num_buckets: int, *, validate: bool = Tr
     if named.shape[-1] != count:
         raise ValueError(f"codes must name N = {count} rows of values, got shape {tuple(named.shape)}")
     leading = _broadcast("values", tuple(rows.shape[:-2]), "codes", tuple(named.shape[:-1]))
-    _on_card_within("codes", named, buckets, validate, lowest=-(2**63))
+    _checks.on_card_within("codes must be", named, buckets, validate, lowest=-(2**63))
     # The last leading dimensions in which values do not differ are tables over the same values.
     own = (*(1,) * (len(leading) - rows.dim() + 2), *rows.shape[:-2])
     shared = len(leading)
     while shared > 0 and own[shared - 1] == 1:
         shared -= 1
-    batch, tables = _product(leading[:shared]), _product(leading[shared:])
+    batch, tables = math.prod(leading[:shared]), math.prod(leading[shared:])
     flat = rows.reshape(*own[:shared], count, width).expand(*leading[:shared], count, width)
     sums = summed(
         flat.reshape(batch, count, width), named.expand(*leading, count).reshape(batch, tables, count), buckets
@@ -274,8 +258,8 @@ def bucket_gather_mean(table: Any, codes: Any, *, validate: bool = True) -> Any:
     if named.shape[-2] != tables:
         raise ValueError(f"codes must be [..., H, C] with H = {tables} tables, got shape {tuple(named.shape)}")
     leading = _broadcast("table", tuple(rows.shape[:-3]), "codes", tuple(named.shape[:-2]))
-    _on_card_within("codes", named, buckets, validate, lowest=-(2**63))
-    batch = _product(leading)
+    _checks.on_card_within("codes must be", named, buckets, validate, lowest=-(2**63))
+    batch = math.prod(leading)
     sums = gathered(
         rows.expand(*leading, tables, buckets, width).reshape(batch, tables, buckets, width),
         named.expand(*leading, tables, count).reshape(batch, tables, count),

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
+from ..._batches import refused
+
 _ops = torch.ops.warphash
 
 
@@ -137,6 +139,4 @@ def _(info: Any, in_dims: tuple[int | None, ...], table: Tensor, codes: Tensor) 
     return _paired(_ops.lsh_bucket_gather_sum, info, in_dims, table, codes)
 
 
-@register_vmap("warphash::lsh_bucket_query")
-def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-    raise RuntimeError("lsh.bucket_query has results of varying number and cannot be vmapped; loop over the batch")
+register_vmap("warphash::lsh_bucket_query", refused("lsh.bucket_query"))

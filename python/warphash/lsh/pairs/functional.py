@@ -34,15 +34,6 @@ def _pairs(x: Any) -> Tensor:
     return pairs
 
 
-def _members_within(pairs: Tensor, count: int, validate: bool) -> None:
-    """The check that the CPU's kernels make on their way: IndexError."""
-    if pairs.device.type != "cuda" or not pairs.numel() or not _checks.data_is_checked(validate):
-        return
-    least, largest = (int(end) for end in pairs.aminmax())
-    if least < 0 or largest >= count:
-        raise IndexError(f"pairs must have members in [0, {count}), got {least if least < 0 else largest}")
-
-
 def candidate_pairs(keys: Any, *, max_bucket: int | None = None, mode: str = "all") -> Any:
     """The pairs of items that have an equal key in some column.
 
@@ -117,7 +108,7 @@ def connected_components(pairs: Any, n: int, *, validate: bool = True) -> Any:
     """
     edges = _pairs(pairs)
     count = _checks.count("n", n)
-    _members_within(edges, count, validate)
+    _checks.on_card_within("pairs must have members", edges, count, validate)
     return like(pairs, torch.ops.warphash.lsh_connected_components(edges, count))
 
 
@@ -147,7 +138,7 @@ def pair_jaccard(tokens: Any, offsets: Any, pairs: Any, *, validate: bool = True
     _checks.same_device("tokens", values, "pairs", edges)
     if values.device.type != "meta" and _checks.data_is_checked(validate):
         _check_sets(values, bounds)
-    _members_within(edges, bounds.shape[0] - 1, validate)
+    _checks.on_card_within("pairs must have members", edges, bounds.shape[0] - 1, validate)
     return like(pairs, torch.ops.warphash.lsh_pair_jaccard(values, bounds, edges))
 
 

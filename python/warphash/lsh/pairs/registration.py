@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.library import register_fake, register_vmap
 
+from ..._batches import looped, refused
+
 _ops = torch.ops.warphash
 
 
@@ -33,31 +35,22 @@ def _(tokens: Tensor, offsets: Tensor, pairs: Tensor) -> Tensor:
 
 
 @register_vmap("warphash::lsh_connected_components")
-def _(info: Any, in_dims: tuple[int | None, ...], pairs: Tensor, n: int) -> Any:
-    rows = pairs.movedim(in_dims[0] or 0, 0)
-    labels = [_ops.lsh_connected_components(row, n) for row in rows]
-    return (torch.stack(labels) if labels else pairs.new_empty((0, n))), 0
+def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+    return looped(_ops.lsh_connected_components, info, in_dims, arguments, of_none=_labels_of_none)
+
+
+def _labels_of_none(pairs: Tensor, n: int) -> Tensor:
+    return pairs.new_empty((n,))
 
 
 @register_vmap("warphash::lsh_pair_jaccard")
-def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Tensor) -> Any:
-    rows = [
-        _ops.lsh_pair_jaccard(
-            *(a if dim is None else a.select(dim, i) for a, dim in zip(arguments, in_dims, strict=True))
-        )
-        for i in range(info.batch_size)
-    ]
-    pairs, dim = arguments[2], in_dims[2]
-    count = pairs.shape[0] if dim is None else pairs.movedim(dim, 0).shape[1]
-    return (torch.stack(rows) if rows else pairs.new_empty((0, count), dtype=torch.float64)), 0
+def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+    return looped(_ops.lsh_pair_jaccard, info, in_dims, arguments, of_none=_similarities_of_none)
 
 
-def _refused(name: str) -> Any:
-    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-        raise RuntimeError(f"lsh.{name} has results of varying number and cannot be vmapped; loop over the batch")
-
-    return rule
+def _similarities_of_none(tokens: Tensor, offsets: Tensor, pairs: Tensor) -> Tensor:
+    return pairs.new_empty((pairs.shape[0],), dtype=torch.float64)
 
 
 for _name in ("candidate_pairs", "bucket_sizes"):
-    register_vmap(f"warphash::lsh_{_name}", _refused(_name))
+    register_vmap(f"warphash::lsh_{_name}", refused(f"lsh.{_name}"))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from ... import _checks
+from ..._constants import constant, kept
 from ..._random import Stream, cauchy, checked_seed, normal, signs, uniform
 
 SMALLEST_ROTATION = 8
@@ -26,14 +26,7 @@ def _kind(kind: Any, kinds: tuple[str, str]) -> str:
     return kind
 
 
-def _constant(values: torch.Tensor) -> torch.Tensor:
-    """``values`` as what tracers (the compiler, export, fake tensors) take for a constant of their graph."""
-    lifted: torch.Tensor = torch.ops.aten.lift_fresh.default(values)
-    return lifted
-
-
-# One call of a compiled graph: NumPy's arithmetic is not traced but done, and its result becomes a constant. All that
-# is passed must be plain numbers, hence operator.index around what the compiler may hold for a symbol.
+# A constant of a compiled graph: see _constants.
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def _tensor(maker: str, seed: int, stream: int, shape: tuple[int, ...], factor: float = 1.0) -> torch.Tensor:
     count = int(np.prod(shape, dtype=np.int64))
@@ -44,7 +37,7 @@ def _tensor(maker: str, seed: int, stream: int, shape: tuple[int, ...], factor: 
         if maker == "uniform":  # rounding must not reach the end of the interval
             below = np.nextafter(np.float32(factor), np.float32(0))
             values = np.minimum((values * factor).astype(np.float32), below)
-    return _constant(torch.from_numpy(values.astype(np.float32).reshape(shape)))
+    return constant(torch.from_numpy(values.astype(np.float32).reshape(shape)))
 
 
 def _count(name: str, value: Any) -> int:
@@ -148,11 +141,10 @@ def rotation_size(dim: int) -> int:
 def _signs_on(rotations: int, size: int, seed: int, device: torch.device) -> torch.Tensor:
     bits = signs(seed, Stream.ROTATIONS, rotations * 3 * size)
     packed = np.packbits(bits, bitorder="little").reshape(rotations, 3, size // 8)
-    with _disable_current_modes(), torch.inference_mode(False):  # a tensor of its own, whoever asks first
-        return torch.from_numpy(packed).to(device)
+    return kept(packed, device)
 
 
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def rotation_signs(rotations: int, size: int, seed: int, device: torch.device) -> torch.Tensor:
     """Signs of rotations, uint8 ``[rotations, 3, size / 8]``, bit 1 = negate. Not to be written: it is kept."""
-    return _constant(_signs_on(rotations, size, seed, device))
+    return constant(_signs_on(rotations, size, seed, device))

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
+from ..._batches import looped
+
 _ops = torch.ops.warphash
 
 
@@ -49,27 +51,13 @@ def _no_derivative(ctx: Any, *gradients: Tensor) -> None:
 
 
 # ---- vmap -----------------------------------------------------------------------------------------------------------
-def _one(x: Any, dim: int | None, index: int) -> Any:
-    return x if dim is None else x.select(dim, index)
-
-
 def _batched(op: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, int]]:
     """Batched vectors alone are more vectors; batched parameters mean one call an item."""
 
-    def rule(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *rest: Any) -> tuple[Tensor, int]:
+    def rule(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *rest: Any) -> Any:
         if in_dims[0] is not None and all(dim is None for dim in in_dims[1:]):
             return op(x.movedim(in_dims[0], 0), *rest), 0
-        arguments = (x, *rest)
-        if info.batch_size == 0:  # one result of any values gives the shape
-            arguments = tuple(
-                a if dim is None else a.new_zeros((*a.shape[:dim], 1, *a.shape[dim + 1 :]))
-                for a, dim in zip(arguments, in_dims, strict=True)
-            )
-        rows = [
-            op(*(_one(a, dim, i) for a, dim in zip(arguments, in_dims, strict=True)))
-            for i in range(max(info.batch_size, 1))
-        ]
-        return torch.stack(rows)[: info.batch_size], 0
+        return looped(op, info, in_dims, (x, *rest))
 
     return rule
 

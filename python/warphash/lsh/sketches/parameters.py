@@ -8,8 +8,8 @@ import functools
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
+from ..._constants import constant, kept
 from ..._random import Stream, words
 
 SCHEMES = ("affine32", "multiply_shift64", "mersenne61", "datasketch", "datasketch_legacy")
@@ -46,13 +46,11 @@ def _of_datasketch(num_perm: int, seed: int, scheme: str) -> tuple[_Words, _Word
 @functools.lru_cache(maxsize=64)
 def _minhash_on(num_perm: int, seed: int, scheme: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     drawn = (_of_datasketch if scheme.startswith("datasketch") else _own)(num_perm, seed, scheme)
-    with _disable_current_modes(), torch.inference_mode(False):  # tensors of their own, whoever asks first
-        a, b = (torch.from_numpy(np.ascontiguousarray(x).view(np.int64)).to(device) for x in drawn)
+    a, b = (kept(x.view(np.int64), device) for x in drawn)
     return a, b
 
 
-# One call of a compiled graph: NumPy's arithmetic is not traced but done, and its results become constants. The numbers
-# must be plain ones, hence operator.index around what the compiler may hold for a symbol.
+# Constants of a compiled graph: see _constants.
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def minhash_parameters(
     num_perm: int, seed: int, scheme: str, device: torch.device
@@ -61,7 +59,7 @@ def minhash_parameters(
     are kept.
     """
     a, b = _minhash_on(num_perm, seed, scheme, device)
-    return torch.ops.aten.lift_fresh.default(a), torch.ops.aten.lift_fresh.default(b)
+    return constant(a), constant(b)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.library import register_fake, register_vmap
 
+from ..._batches import looped
+
 _ops = torch.ops.warphash
 
 
@@ -55,19 +57,11 @@ def _of_rows(op: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, int]]:
 def _of_sets(op: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, int]]:
     """One call an item: the sets of several items lie in different tensors."""
 
-    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
-        if info.batch_size == 0:  # empty sets give the shape
-            tokens, offsets, *rest = (
-                x if dim is None else x.new_zeros(x.shape[:dim] + x.shape[dim + 1 :])
-                for x, dim in zip(arguments, in_dims, strict=True)
-            )
-            one = op(tokens.new_empty(0), torch.zeros_like(offsets), *rest)
-            return one.new_empty((0, *one.shape)), 0
-        rows = [
-            op(*(x if dim is None else x.select(dim, i) for x, dim in zip(arguments, in_dims, strict=True)))
-            for i in range(info.batch_size)
-        ]
-        return torch.stack(rows), 0
+    def of_empty_sets(tokens: Tensor, offsets: Tensor, *rest: Any) -> Tensor:
+        return op(tokens.new_empty(0), torch.zeros_like(offsets), *rest)
+
+    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        return looped(op, info, in_dims, arguments, of_none=of_empty_sets)
 
     return rule
 
