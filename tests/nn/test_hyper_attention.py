@@ -10,6 +10,7 @@ import pytest
 import torch
 import warphash as wh
 from torch import Tensor
+from torch.nn import functional
 
 DIM = 16
 
@@ -59,6 +60,17 @@ def test_a_short_causal_call_is_exact(length):
     expected = _exact(q, k, v, True, 0.7)
     torch.testing.assert_close(out, expected[0])
     torch.testing.assert_close(lse, expected[1])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_gradients_of_an_exact_call_whose_log_sum_exp_nobody_uses(causal):
+    layer = wh.nn.HyperAttention(DIM, block_size=64)
+    inputs = [x.requires_grad_() for x in _qkv(2, 2, 60, DIM)]
+    upper = _rows(2, 2, 60, DIM, seed=9)
+    found = torch.autograd.grad(layer(*inputs, causal=causal), inputs, upper)
+    wanted = torch.autograd.grad(functional.scaled_dot_product_attention(*inputs, is_causal=causal), inputs, upper)
+    for got, expected in zip(found, wanted, strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.parametrize("length", [65, 130, 257])
@@ -211,6 +223,43 @@ def test_parts_of_tiles_change_nothing(monkeypatch):
 
 
 # ---- torch ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("causal", [False, True])
+def test_autocast_decides_once_at_the_door(causal):
+    layer = wh.nn.HyperAttention(DIM, block_size=16, sample_size=8, min_seq_len=32)
+    q, k, v = (x.requires_grad_() for x in _qkv(1, 2, 100, DIM))
+    with torch.autocast("cpu", torch.bfloat16):
+        out, lse = layer(q, k, v.bfloat16(), causal=causal, return_lse=True)
+    half = [x.detach().bfloat16().requires_grad_() for x in (q, k, v)]
+    want, want_lse = layer(*half, causal=causal, return_lse=True)
+    assert (out.dtype, lse.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(out, want)
+    assert torch.equal(lse, want_lse)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(out.square().sum() + lse.sum(), (q, k))
+    wanted = torch.autograd.grad(want.square().sum() + want_lse.sum(), half[:2])
+    for got, expected in zip(found, wanted, strict=True):
+        assert torch.equal(got.bfloat16(), expected)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_torch_func(causal):
+    layer = wh.nn.HyperAttention(DIM, block_size=16, sample_size=8, min_seq_len=32)
+    q, k, v = _qkv(3, 2, 100, DIM, dtype=torch.float64)
+
+    def loss(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out, lse = layer(q[None], k[None], v[None], causal=causal, return_lse=True)
+        return out.square().sum() + lse.sin().sum()
+
+    answers = torch.vmap(loss)(q, k, v)
+    gradients = torch.vmap(torch.func.grad(loss, argnums=(0, 1, 2)))(q, k, v)
+    for i in range(3):
+        one = [x[i].clone().requires_grad_() for x in (q, k, v)]
+        wanted = loss(*one)
+        assert torch.equal(answers[i], wanted)
+        for got, expected in zip(gradients, torch.autograd.grad(wanted, one), strict=True):
+            torch.testing.assert_close(got[i], expected)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_compiles_whole(causal):
     inputs = tuple(x.requires_grad_() for x in _qkv(1, 2, 200, DIM))

@@ -21,6 +21,7 @@ from .. import _checks, lsh
 from .._constants import constant, kept
 from .._random import Stream, checked_seed, words
 from .attention_blocks import Tiles, compute_dtype, tiled_attention, whole_attention
+from .autocast import autocast, without_autocast
 from .planes import FixedPlanes
 
 __all__ = ["HyperAttention", "hyper_attention"]
@@ -203,7 +204,7 @@ def hyper_attention(
 
     Complexity: O(nq (block_size + M) d). Workspace: parts of 4 MiB, and 8 bytes a query and key.
     """
-    _check_inputs(q, k, v, q.shape[-1] if isinstance(q, Tensor) and q.dim() else 1, "[..., nq, d]", None)
+    q, k, v = _inputs(q, k, v, q.shape[-1] if isinstance(q, Tensor) and q.dim() else 1, "[..., nq, d]", None)
     block = _checks.count("block_size", block_size, 1)
     factor = _scale(scale, q.shape[-1])
     leading = q.shape[:-2]
@@ -218,7 +219,8 @@ def hyper_attention(
     batch = math.prod(leading)
     flat_q, flat_k, flat_v = (x.reshape(batch, *x.shape[-2:]) for x in (q, k, v))
     drawn = positions.reshape(batch, positions.shape[-1])
-    out, lse = _estimate(flat_q, flat_k, flat_v, planes, drawn, block, factor, strict)
+    with without_autocast(q.device):
+        out, lse = _estimate(flat_q, flat_k, flat_v, planes, drawn, block, factor, strict)
     return out.reshape(*q.shape[:-1], v.shape[-1]), lse.reshape(q.shape[:-1])
 
 
@@ -226,7 +228,10 @@ def _scale(scale: Any, dim: int) -> float:
     return max(dim, 1) ** -0.5 if scale is None else _checks.real("scale", scale)
 
 
-def _check_inputs(q: Any, k: Any, v: Any, head_dim: int, shape: str, dims: int | None) -> None:
+def _inputs(q: Any, k: Any, v: Any, head_dim: int, shape: str, dims: int | None) -> tuple[Tensor, ...]:
+    """The checked inputs, in autocast's dtype where it is on."""
+    if all(isinstance(x, Tensor) for x in (q, k, v)):
+        q, k, v = autocast(q, k, v)
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must be a torch tensor, got {type(x).__name__}")
@@ -249,6 +254,7 @@ def _check_inputs(q: Any, k: Any, v: Any, head_dim: int, shape: str, dims: int |
         raise ValueError(f"v must have the nk = {k.shape[-2]} rows of k, got shape {tuple(v.shape)}")
     if k.shape[-2] == 0 and q.shape[-2] != 0:
         raise ValueError(f"k must have at least one row for {q.shape[-2]} queries, got none")
+    return q, k, v
 
 
 class HyperAttention(FixedPlanes):
@@ -335,21 +341,23 @@ class HyperAttention(FixedPlanes):
         return_lse: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Out [b, h, nq, dv], or (out, lse [b, h, nq])."""
-        _check_inputs(q, k, v, self.head_dim, "[b, h, nq, d]", 4)
+        q, k, v = _inputs(q, k, v, self.head_dim, "[b, h, nq, d]", 4)
         factor = _scale(scale, self.head_dim)
         batch = q.shape[0] * q.shape[1]
         flat_q, flat_k, flat_v = (x.reshape(batch, *x.shape[2:]) for x in (q, k, v))
         if causal and q.shape[2] != k.shape[2]:
             raise ValueError(f"k must have the nq = {q.shape[2]} rows of q in a causal call, got {k.shape[2]}")
-        if causal:
-            # Each size of squares has numbers of its own.
-            def positions(groups: int, keys: int) -> Tensor:
-                return self._positions(groups, keys, groups * self.sample_size, q.device)
 
-            strict, least = self.strict_causal, self.min_seq_len
-            out, lse = _causal(flat_q, flat_k, flat_v, self.planes, positions, self.block_size, factor, strict, least)
-        else:
-            drawn = self._positions(batch, k.shape[2], 0, q.device)
-            out, lse = _estimate(flat_q, flat_k, flat_v, self.planes, drawn, self.block_size, factor, False)
+        # Each size of squares has numbers of its own.
+        def positions(groups: int, keys: int) -> Tensor:
+            return self._positions(groups, keys, groups * self.sample_size, q.device)
+
+        planes, block, strict, least = self.planes, self.block_size, self.strict_causal, self.min_seq_len
+        with without_autocast(q.device):
+            if causal:
+                out, lse = _causal(flat_q, flat_k, flat_v, planes, positions, block, factor, strict, least)
+            else:
+                drawn = self._positions(batch, k.shape[2], 0, q.device)
+                out, lse = _estimate(flat_q, flat_k, flat_v, planes, drawn, block, factor, False)
         out = out.reshape(*q.shape[:3], v.shape[3])
         return (out, lse.reshape(q.shape[:3])) if return_lse else out

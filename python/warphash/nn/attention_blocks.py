@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .autocast import without_autocast
+
 _aten = torch.ops.aten
 # Of the rows gathered for a part of the tiles: they are read right after, from the second-level cache.
 PART_BYTES = 4 << 20
@@ -71,13 +73,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, s
 
 
 def attend_backward(
-    gradients: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, answer: tuple[Tensor, Tensor],
+    gradients: tuple[Tensor, Tensor | None], q: Tensor, k: Tensor, v: Tensor, answer: tuple[Tensor, Tensor],
     bias: Tensor | None, causal: bool, scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients to q, k and v from those of (out, lse)."""
+    """Gradients to q, k and v from those of (out, lse), the latter's None where it is zero."""
     of_out, of_lse = gradients
     out, lse = answer
-    if _fused(q, k, v):
+    if _fused(q, k, v) and of_lse is None:
+        found = _aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            *(x.unsqueeze(1) for x in (of_out, q, k, v, out)), lse.unsqueeze(1), 0.0, causal,
+            attn_mask=_masked(bias, q, k), scale=scale,
+        )  # fmt: skip
+        to_q, to_k, to_v = (x.squeeze(1) for x in found)
+        return to_q, to_k, to_v
+    if _fused(q, k, v) and of_lse is not None:
         ones = torch.ones_like(out[..., :1])
         wider = [
             torch.cat([of_out, -of_lse.unsqueeze(-1).to(q.dtype)], -1),
@@ -92,7 +101,9 @@ def attend_backward(
     wide = compute_dtype(q.dtype)
     weights = (_logits(q, k, bias, causal, scale) - lse.unsqueeze(-1)).exp()
     upper = of_out.to(wide)
-    delta = (upper * out.to(wide)).sum(-1, keepdim=True) - of_lse.unsqueeze(-1)
+    delta = (upper * out.to(wide)).sum(-1, keepdim=True)
+    if of_lse is not None:
+        delta = delta - of_lse.unsqueeze(-1)
     of_logits = scale * weights * (upper @ v.to(wide).mT - delta)
     to_q, to_k, to_v = of_logits @ k.to(wide), of_logits.mT @ q.to(wide), weights.mT @ upper
     return to_q.to(q.dtype), to_k.to(k.dtype), to_v.to(v.dtype)
@@ -109,24 +120,47 @@ class WholeAttention(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         q, k, v, ctx.causal, ctx.scale = inputs
         ctx.save_for_backward(q, k, v, *output)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, *answer = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        q, k, v, out, lse = ctx.saved_tensors
         of_out, of_lse = gradients
-        if torch.is_grad_enabled():
-            found = differentiated(
-                lambda q, k, v: plain(q, k, v, None, ctx.causal, ctx.scale), (q, k, v), (of_out, of_lse)
-            )
-        else:
-            found = attend_backward((of_out, of_lse), q, k, v, tuple(answer), None, ctx.causal, ctx.scale)
+        of_out = torch.zeros_like(out) if of_out is None else of_out
+        with without_autocast(q.device):
+            if torch.is_grad_enabled():
+                of_lse = torch.zeros_like(lse) if of_lse is None else of_lse
+                found = differentiated(
+                    lambda q, k, v: plain(q, k, v, None, ctx.causal, ctx.scale), (q, k, v), (of_out, of_lse)
+                )
+            else:
+                found = attend_backward((of_out, of_lse), q, k, v, (out, lse), None, ctx.causal, ctx.scale)
         return (*found, None, None)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        return _side_by_side(whole_attention, info.batch_size, in_dims, inputs)
+
+
+def _side_by_side(
+    function: Any, size: int, in_dims: tuple[int | None, ...], inputs: tuple[Any, ...]
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    """The batch of vmap in the first dimension of everything, which is a batch already."""
+
+    def folded(x: Any, dim: int | None) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        moved = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
+        return moved.reshape(-1, *moved.shape[2:])
+
+    out, lse = function(*(folded(x, dim) for x, dim in zip(inputs, in_dims, strict=True)))
+    return (out.unflatten(0, (size, -1)), lse.unflatten(0, (size, -1))), (0, 0)
 
 
 def differentiated(function: Any, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Gradients to the inputs with a graph of their own, for derivatives of derivatives."""
-    wanted = tuple(x if x.requires_grad else x.detach().requires_grad_() for x in inputs)
-    return torch.autograd.grad(function(*wanted), wanted, gradients, create_graph=True)
+    """Gradients to the inputs by operators with derivatives of their own, for derivatives of derivatives."""
+    found: tuple[Tensor, ...] = torch.func.vjp(function, *inputs)[1](gradients)
+    return found
 
 
 # ---- Tiles: some queries against one block of keys and the sampled ones ---------------------------------------------
@@ -225,11 +259,16 @@ class TiledAttention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse, *tensors = ctx.saved_tensors
         tiles = Tiles(*tensors)
-        none = (None,) * (1 + len(tensors))
-        if torch.is_grad_enabled():
-            found = differentiated(lambda q, k, v: plain_tiles(q, k, v, tiles, ctx.scale), (q, k, v), gradients)
-            return (*found, *none)
-        return (*_tiles_backward(gradients, q, k, v, (out, lse), tiles, ctx.scale), *none)
+        with without_autocast(q.device):
+            if torch.is_grad_enabled():
+                found = differentiated(lambda q, k, v: plain_tiles(q, k, v, tiles, ctx.scale), (q, k, v), gradients)
+            else:
+                found = _tiles_backward(gradients, q, k, v, (out, lse), tiles, ctx.scale)
+        return (*found, *(None,) * (1 + len(tensors)))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        return _side_by_side(tiled_attention, info.batch_size, in_dims, inputs)
 
 
 def _tiles_backward(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from torch.nn.utils import skip_init
 from .. import _checks
 from ..hashgrid.registration import compute_dtype
 from . import sdf_passes
+from .autocast import without_autocast
 from .encoding import HashGrid
 
 ACTIVATIONS = ("softplus", "relu")
@@ -169,7 +169,7 @@ class SDFNetwork(nn.Module):
             raise ValueError("level_weights must not require a gradient here, which only sdf gives; got requires_grad")
         operands: tuple[Any, ...] = (flat, self.centre, grid.table, grid.level_weights, grid.spec.text)
         operands = (*operands, self.activation == "softplus", *weights)
-        with _without_autocast(flat.device):
+        with without_autocast(flat.device):
             # A compiler fuses separate operators, and knows nothing of buffers; torch.func wants to see through.
             if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or flat.is_meta:
                 out, gradient = sdf_passes.explicit(*operands)
@@ -193,7 +193,7 @@ class SDFNetwork(nn.Module):
     def _out(self, x: Tensor) -> Tensor:
         """[..., 1 + features], by operators of torch."""
         points = self.encoding.points(x)
-        with _without_autocast(points.device):
+        with without_autocast(points.device):
             dtype = self.head.weight.dtype
             coordinates = sdf_passes.SCALE * (points - self.centre)
             a = torch.cat([coordinates.to(dtype), self.encoding(points).to(dtype)], -1)
@@ -205,10 +205,6 @@ class SDFNetwork(nn.Module):
 
 def _empty(like: Tensor) -> Tensor:
     return torch.empty(like.shape, dtype=torch.float32, device=like.device)
-
-
-def _without_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    return contextlib.nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def eikonal_loss(gradient: Tensor) -> Tensor:
