@@ -18,7 +18,7 @@ from bench.harness.limits import memory_limit
 from bench.harness.workload import FULL, NAMED, QUICK, Contestant, Faster, Need, OfLimit, Room, Target, Workload
 from bench.lsh_bucket_peers import QUERY_PEERS, SUM_PEERS
 from bench.lsh_bucket_peers import SORT_PEERS as BUCKET_SORT_PEERS
-from bench.lsh_inputs import Codes, codes, documents, sequences, signatures, vectors
+from bench.lsh_inputs import Codes, codes, documents, sequences, signatures, texts, vectors
 from bench.lsh_ours import (
     FAST,
     close,
@@ -39,9 +39,10 @@ from bench.lsh_ours import (
     solve_query,
     solve_simhash,
     solve_sort,
+    solve_texts,
 )
 from bench.lsh_peers import CROSS_POLYTOPE_PEERS, HALF_PEERS, HD3_PEERS, SIMHASH_PEERS, SORT_PEERS
-from bench.lsh_sketch_peers import COMPONENT_PEERS, DUPLICATE_PEERS, MINHASH_PEERS, ONE_PERMUTATION_PEERS
+from bench.lsh_sketch_peers import COMPONENT_PEERS, DUPLICATE_PEERS, MINHASH_PEERS, ONE_PERMUTATION_PEERS, TEXT_PEERS
 
 MULTIPLY_ADDS, MINIMA = ("multiply_add", "cuda_float32"), ("affine_min",)
 Check = Callable[[Any, Any, Any], str | None]
@@ -228,6 +229,20 @@ def _sketch_workloads(count: int = 100_000) -> list[Workload]:
             written=8.0 * count,
             arithmetic=dict.fromkeys(MINIMA, tokens / 4 * PERMUTATIONS),
             targets=(Faster("rensa", 5.0), Faster("datasketch", 90.0)),
+        ),
+        _workload(
+            f"deduplicate texts N={count // 5000}K",
+            "near-duplicates",
+            partial(texts, count=count // 5),
+            solve_texts,
+            equal,
+            TEXT_PEERS,
+            items=count / 5,
+            read=count / 5 * LENGTH * 6.5,
+            written=8.0 * count / 5,
+            arithmetic=dict.fromkeys(MINIMA, count / 5 * LENGTH * PERMUTATIONS),
+            targets=(Faster("datasketch", 20.0),),
+            devices=("cpu",),
         ),
     ]
 

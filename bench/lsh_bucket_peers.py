@@ -83,14 +83,14 @@ def _numba_sort() -> Callable[..., None]:
 def numba_bucket_sort(problem: Codes, settings: Settings) -> Prepared:
     kernel = _numba_sort()
     codes = problem.codes.numpy()
-    out = tuple(np.empty(codes.shape, np.int64) for _ in range(2))
-    offsets = np.empty((len(codes), problem.num_buckets + 1), np.int64)
 
     def call() -> Any:
-        kernel(codes, *out, offsets)
-        return (*out, offsets)
+        order, inverse = (np.empty(codes.shape, np.int64) for _ in range(2))
+        offsets = np.empty((len(codes), problem.num_buckets + 1), np.int64)
+        kernel(codes, order, inverse, offsets)
+        return order, inverse, offsets
 
-    return Prepared(call, as_arrays, note="one-pass counting sort, a table a thread; results into kept arrays")
+    return Prepared(call, as_arrays, note="one-pass counting sort, a table a thread")
 
 
 SORT_PEERS = (

@@ -109,6 +109,34 @@ def documents(
     return Documents(tokens.to(device), offsets.to(device), num_perm, duplicates)
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Strings of lower-case words; every ninth or so is its neighbour with up to a twentieth of its words changed."""
+
+    texts: list[str]
+
+    @property
+    def count(self) -> int:
+        return len(self.texts)
+
+    def part(self, texts: int) -> Texts:
+        """The first texts alone."""
+        return Texts(self.texts[:texts])
+
+
+@lru_cache(maxsize=1)
+def texts(device: torch.device, *, count: int, words: int = 224) -> Texts:
+    generator = np.random.default_rng(4)
+    letters = generator.integers(ord("a"), ord("z") + 1, (1 << 15, 9), dtype=np.uint8)
+    lengths = generator.integers(3, 10, len(letters))
+    vocabulary = [bytes(row[:length]).decode() for row, length in zip(letters, lengths, strict=True)]
+    chosen = generator.zipf(1.2, (count, words)) % len(vocabulary)
+    places = generator.choice(count // 2, count // 9, replace=False) * 2 + 1
+    kept = generator.random((len(places), words)) >= generator.uniform(0, 0.05, (len(places), 1))
+    chosen[places] = np.where(kept, chosen[places - 1], chosen[places])
+    return Texts([" ".join([vocabulary[word] for word in row]) for row in chosen.tolist()])
+
+
 # ---- signatures ------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ their time is then scaled, and flagged.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -15,11 +16,11 @@ import numpy as np
 import torch
 
 from bench.harness.workload import Contestant, Prepared, Settings
-from bench.lsh_inputs import SEED, Documents, Signatures, sample
+from bench.lsh_inputs import SEED, Documents, Signatures, Texts, sample
 from bench.lsh_ours import as_arrays
 
 BOTH = ("cpu", "cuda")
-BANDS = 16
+BANDS, PERMUTATIONS = 16, 128
 
 
 # ---- our own functions in Python -------------------------------------------------------------------------
@@ -138,6 +139,28 @@ def datasketch_lsh(problem: Documents, settings: Settings) -> Prepared:
     return Prepared(call, None, part, share, "bulk, then query and insert one by one")
 
 
+def datasketch_texts(problem: Texts, settings: Settings) -> Prepared:
+    """What its documentation shows: shingles as strings, a sketch a text, a query before each insertion."""
+    from datasketch import MinHash, MinHashLSH
+
+    part, _, share = sample(problem, settings, 5e2)
+    words, rows = re.compile(r"\w+"), PERMUTATIONS // BANDS
+
+    def call() -> Any:
+        index = MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, rows))
+        found = []
+        for number, text in enumerate(part.texts):
+            units = words.findall(text.lower())
+            shingles = {" ".join(units[i : i + 5]).encode() for i in range(max(1, len(units) - 4))}
+            sketch = MinHash(num_perm=PERMUTATIONS)
+            sketch.update_batch(list(shingles))
+            found.append(index.query(sketch))
+            index.insert(number, sketch)
+        return found
+
+    return Prepared(call, None, part, share, "findall, join, update_batch, query and insert; nothing verified")
+
+
 def _rensa_digests(problem: Documents) -> Callable[[], Any]:
     from rensa import RMinHash
 
@@ -210,3 +233,4 @@ DUPLICATE_PEERS = (
     Contestant("rensa", rensa_duplicates),
     Contestant("datasketch", datasketch_lsh, baseline=True),
 )
+TEXT_PEERS = (Contestant("datasketch", datasketch_texts, baseline=True),)

@@ -16,7 +16,16 @@ import torch
 import warphash as wh
 from warphash.hamming import reference as hamming_reference
 from warphash.hashgrid import reference as hashgrid_reference
+from warphash.lsh.buckets import reference as bucket_reference
+from warphash.lsh.pairs import reference as pair_reference
+from warphash.lsh.projections import reference as projection_reference
+from warphash.lsh.sketches import reference as sketch_reference
 
+_REFERENCES = {
+    wh.hamming: [hamming_reference],
+    wh.hashgrid: [hashgrid_reference],
+    wh.lsh: [projection_reference, sketch_reference, bucket_reference, pair_reference],
+}
 Call = tuple[str, Callable[..., Any], tuple[Any, ...]]
 
 
@@ -43,6 +52,7 @@ def calls() -> Iterator[Call]:
             yield f"topk {bits} masked", _With(wh.hamming.topk, masked), (q, d, 10)
             yield f"histogram {bits} masked", _With(wh.hamming.histogram, masked), (q, d)
     yield from _grid_calls(random)
+    yield from _lsh_calls(random)
 
 
 def _grid_calls(random: torch.Generator) -> Iterator[Call]:
@@ -63,6 +73,36 @@ def _grid_calls(random: torch.Generator) -> Iterator[Call]:
                 yield f"gradients {name}", gradients, arguments
 
 
+def _lsh_calls(random: torch.Generator) -> Iterator[Call]:
+    lsh = wh.lsh
+    x = torch.randn(37, 70, generator=random)
+    planes = lsh.random_planes(70, 13, seed=1)
+    yield "simhash", lsh.simhash, (x, planes)
+    yield "simhash_codes", _With(lsh.simhash_codes, {"order": "gray"}), (x, planes)
+    yield "hd3_simhash", _With(lsh.hd3_simhash, {"seed": 1}), (x, 100)
+    yield "cross_polytope", _With(lsh.cross_polytope, {"tables": 3, "seed": 1}), (x,)
+    hashes = lsh.random_directions(70, 9, seed=1), lsh.random_offsets(9, 2.0, seed=1), 2.0
+    yield "pstable", lsh.pstable, (x, *hashes)
+    offsets = torch.randint(0, 40, (37,), generator=random).cumsum(0)
+    offsets = torch.cat([offsets.new_zeros(1), offsets])
+    for tokens in (torch.int32, torch.int64):
+        ids = torch.randint(-(2**31), 2**31, (int(offsets[-1]),), generator=random).to(tokens)
+        yield f"minhash {tokens}", _With(lsh.minhash, {"seed": 1}), (ids, offsets, 48)
+        yield f"one_permutation_minhash {tokens}", _With(lsh.one_permutation_minhash, {"seed": 1}), (ids, offsets, 48)
+    signatures = torch.randint(0, 3, (200, 12), generator=random, dtype=torch.int32)
+    keys = lsh.band_keys(signatures, 4)
+    yield "band_keys", lsh.band_keys, (signatures, 4)
+    yield "bbit_pack", lsh.bbit_pack, (signatures, 2)
+    yield "bucket_sizes", lsh.bucket_sizes, (keys,)
+    yield "candidate_pairs", _With(lsh.candidate_pairs, {"max_bucket": 20}), (keys,)
+    yield "connected_components", lsh.connected_components, (lsh.candidate_pairs(keys, max_bucket=5), 200)
+    for buckets in (3, 1 << 12):
+        codes = torch.randint(0, buckets, (2, 1100), generator=random)
+        yield f"bucket_sort {buckets}", lsh.bucket_sort, (codes, buckets)
+        yield f"bucket_sum {buckets}", lsh.bucket_sum, (torch.ones(2, 1100, 3), codes, buckets)
+    yield "sort_lsh", lsh.sort_lsh, (torch.randn(2, 300, 70, generator=random), planes)
+
+
 def gradients(x: torch.Tensor, table: torch.Tensor, spec: Any) -> tuple[torch.Tensor, ...]:
     """dL/dx, and its square's derivatives to x and the gradient; not the table's, which CUDA sums in no order."""
     return _gradients(wh.hashgrid.encode, x, table, spec)
@@ -78,14 +118,18 @@ def _gradients(encode: Callable[..., Any], x: torch.Tensor, table: torch.Tensor,
 
 
 class _With:
-    """A function with keyword arguments, which move to the device as the others do."""
+    """A function with keyword arguments; tensors among them move to the device as the others do."""
 
     def __init__(self, function: Callable[..., Any], keywords: dict[str, Any]) -> None:
         self.function, self.keywords, self.__name__ = function, keywords, function.__name__
 
     def __call__(self, *arguments: Any) -> Any:
         device = arguments[0].device
-        return self.function(*arguments, **{key: value.to(device) for key, value in self.keywords.items()})
+        return self.function(*arguments, **{key: _moved(value, device) for key, value in self.keywords.items()})
+
+
+def _moved(x: Any, device: torch.device) -> Any:
+    return x.to(device) if isinstance(x, torch.Tensor) else x
 
 
 def _parts(result: Any) -> tuple[torch.Tensor, ...]:
@@ -98,8 +142,9 @@ def expected(function: Callable[..., Any], arguments: tuple[Any, ...], device: t
         return function(*arguments)
     if function is gradients:
         return _gradients(hashgrid_reference.encode, *arguments)
-    reference = hashgrid_reference if function is wh.hashgrid.encode else hamming_reference
-    oracle = getattr(reference, function.__name__)
+    name = function.__name__
+    home = wh.hashgrid if function is wh.hashgrid.encode else wh.lsh if hasattr(wh.lsh, name) else wh.hamming
+    oracle = next(getattr(module, name) for module in _REFERENCES[home] if hasattr(module, name))
     return oracle(*arguments, **function.keywords) if isinstance(function, _With) else oracle(*arguments)
 
 
@@ -117,7 +162,7 @@ def main() -> int:
     device = torch.device(options.parse_args().device)
     wrong = count = 0
     for name, function, arguments in calls():
-        moved = tuple(value.to(device) if isinstance(value, torch.Tensor) else value for value in arguments)
+        moved = tuple(_moved(value, device) for value in arguments)
         got = [part.cpu() for part in _parts(function(*moved))]
         want = [part.cpu() for part in _parts(expected(function, arguments, device))]
         exactly = device.type == "cuda" or function not in (wh.hashgrid.encode, gradients)
