@@ -78,7 +78,7 @@ def _lsh_calls(random: torch.Generator) -> Iterator[Call]:
     x = torch.randn(37, 70, generator=random)
     planes = lsh.random_planes(70, 13, seed=1)
     yield "simhash", lsh.simhash, (x, planes)
-    yield "simhash_codes", _With(lsh.simhash_codes, {"order": "gray"}), (x, planes)
+    yield "simhash_codes", _With(lsh.simhash_codes, {"order": "gray"}), (x, planes.unsqueeze(1))
     yield "hd3_simhash", _With(lsh.hd3_simhash, {"seed": 1}), (x, 100)
     yield "cross_polytope", _With(lsh.cross_polytope, {"tables": 3, "seed": 1}), (x,)
     hashes = lsh.random_directions(70, 9, seed=1), lsh.random_offsets(9, 2.0, seed=1), 2.0
