@@ -20,7 +20,7 @@
 
 namespace {
 
-void require(bool condition, const char* what) {
+void expect(bool condition, const char* what) {
   if (condition) return;
   std::fprintf(stderr, "driver: %s\n", what);
   std::abort();
@@ -38,7 +38,7 @@ void run_tasks(int64_t tasks, void (*body)(void* context, int64_t task), void* c
   auto work = [&] {
     for (int64_t task; (task = next.fetch_add(1)) < tasks;) {
       body(context, task);
-      require(!amx::tiles_are_configured(), "a task has kept its tiles");
+      expect(!amx::tiles_are_configured(), "a task has kept its tiles");
     }
   };
   std::thread other(work);
@@ -60,9 +60,9 @@ class GuardedCopy {
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     inner_ = (size + page - 1) / page * page;
     void* memory = mmap(nullptr, inner_ + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    require(memory != MAP_FAILED, "out of memory");
+    expect(memory != MAP_FAILED, "out of memory");
     base_ = static_cast<uint8_t*>(memory);
-    require(mprotect(base_ + inner_, page, PROT_NONE) == 0, "no guard page");
+    expect(mprotect(base_ + inner_, page, PROT_NONE) == 0, "no guard page");
     mapped_ = inner_ + page;
     if (size > 0) std::memcpy(base_ + inner_ - size, from, size);
     data_ = base_ + inner_ - size;
@@ -86,12 +86,12 @@ struct CheckedSink {
 
   static uint32_t offer(void* state, int query, int64_t first, const uint32_t* keys, uint32_t passed) {
     CheckedSink& self = *static_cast<CheckedSink*>(state);
-    require(query >= 0 && query < static_cast<int>(self.reached.size()), "an offer for a query that does not exist");
-    require(passed != 0, "an empty offer");
-    require(first % group_codes == 0 && first >= self.reached[query], "offers out of order");
-    require(first + 31 - __builtin_clz(passed) < self.codes, "a code past the last is offered");
+    expect(query >= 0 && query < static_cast<int>(self.reached.size()), "an offer for a query that does not exist");
+    expect(passed != 0, "an empty offer");
+    expect(first % group_codes == 0 && first >= self.reached[query], "offers out of order");
+    expect(first + 31 - __builtin_clz(passed) < self.codes, "a code past the last is offered");
     for (uint32_t rest = passed; rest != 0; rest &= rest - 1)
-      require(keys[__builtin_ctz(rest)] < self.selection.limits[query], "a key that is not below the limit is offered");
+      expect(keys[__builtin_ctz(rest)] < self.selection.limits[query], "a key that is not below the limit is offered");
     self.reached[query] = first + group_codes;
     const Sink sink = self.selection.sink();
     return sink.offer(sink.state, query, first, keys, passed);
@@ -132,7 +132,7 @@ void write(Selection& selection, int query_count, int64_t width, uint32_t* keys,
   for (int query = 0; query < query_count; ++query) {
     std::vector<uint64_t> entries;
     selection.finish(query, entries);
-    require(static_cast<int64_t>(entries.size()) <= width, "more results than were asked for");
+    expect(static_cast<int64_t>(entries.size()) <= width, "more results than were asked for");
     counts[query] = static_cast<int64_t>(entries.size());
     for (size_t i = 0; i < entries.size(); ++i) {
       keys[query * width + i] = static_cast<uint32_t>(entries[i] >> 32);
