@@ -96,6 +96,7 @@ PAIRS = OpCase(
         *_bad_longs("keys", 0, "N, bands", keys(50, 4)),
         BadCall("mode", (keys(5, 2),), ValueError, "^mode must be one of all, chain, got 'star'", {"mode": "star"}),
         BadCall("mode is no word", (keys(5, 2),), ValueError, "^mode must be one of", {"mode": 1}),
+        BadCall("no data", (keys(5, 2).to("meta"),), ValueError, "^keys must hold data"),
         BadCall("negative", (keys(5, 2),), ValueError, "^max_bucket must be at least 0", {"max_bucket": -1}),
         BadCall("a float", (keys(5, 2),), TypeError, "^max_bucket must be an int", {"max_bucket": 2.0}),
         BadCall(
@@ -154,6 +155,7 @@ COMPONENTS = OpCase(
             "triples", (pairs(30, 50).view(20, 3), 50), ValueError, r"^pairs must be \[P, 2\], got shape \(20, 3\)"
         ),
         BadCall("negative", (pairs(30, 50), -1), ValueError, "^n must be at least 0, got -1"),
+        BadCall("beyond int64", (pairs(30, 50), 2**70), ValueError, r"^n must be below 2\^63"),
         BadCall("a float", (pairs(30, 50), 50.0), TypeError, "^n must be an int, got float"),
         BadCall("member", (torch.tensor([[1, 50]]), 50), IndexError, r"^pairs must have members in \[0, 50\), got 50"),
         BadCall("below", (torch.tensor([[-1, 5]]), 50), IndexError, r"^pairs must have members in \[0, 50\), got -1"),

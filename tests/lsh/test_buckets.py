@@ -148,6 +148,8 @@ def test_neighbouring_buckets_differ_in_one_sign():
         (values(3, 4), values(4), ValueError, r"^planes must be \[dim, bits\]"),
         (values(3, 4), wh.lsh.random_planes(5, 2, seed=0), ValueError, r"^planes must have"),
         (values(3, 4).int(), wh.lsh.random_planes(4, 2, seed=0), TypeError, r"^x must be"),
+        (values(3, 4), wh.lsh.random_planes(5, 0, seed=0), ValueError, r"^planes must have"),
+        (values(3, 4).int(), wh.lsh.random_planes(4, 0, seed=0), TypeError, r"^x must be"),
     ],
 )
 def test_sort_lsh_refuses(x, planes, error, text):

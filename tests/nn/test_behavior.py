@@ -172,6 +172,25 @@ def test_half_types(dtype):
     torch.testing.assert_close(interest.float(), attention(candidate.float(), sequence.float()), rtol=2e-2, atol=2e-2)
 
 
+def test_long_histories_in_half_precision():
+    sequence = (_values(1, 1 << 14, DIM) + 8).half()
+    table = _encoder()(sequence)
+    assert table.dtype == torch.float16
+    torch.testing.assert_close(table.float(), _encoder()(sequence.float()), atol=1e-3, rtol=1e-3)
+    assert _encoder().sums(sequence).dtype == torch.float32
+
+
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**-70, 2.0**70, 2.0**110])
+def test_normalised_whatever_the_scale(scale):
+    sequence = _values(2, 40, DIM).requires_grad_()
+    upper = _values(2, HASHES, 1 << BITS, DIM, seed=1)
+    table, scaled = _encoder()(sequence), _encoder()(sequence * scale)
+    assert torch.equal(table, scaled)
+    for result in (table, scaled):
+        (gradient,) = torch.autograd.grad(result, sequence, upper)
+        assert gradient.isfinite().all()
+
+
 def test_autocast_changes_no_bucket():
     """What autocast has made of the inputs is taken as it is; the layer itself rounds nothing."""
     sequence, candidate, attention = _values(2, 20, DIM), _values(2, 4, DIM, seed=1), _attention()
@@ -281,3 +300,12 @@ def test_bad_updates():
         encoder.update(sums[:, 1:], _values(2, DIM))
     with pytest.raises(ValueError, match=r"^item must be \[B, dim\]"):
         encoder.update(sums, _values(2, 1, DIM))
+    for call in (lambda x: encoder.update(x, _values(2, DIM)), encoder.normalized):
+        with pytest.raises(TypeError, match=r"^sums must be a torch tensor, got NoneType"):
+            call(None)
+        with pytest.raises(TypeError, match=r"^sums must be floating point, got torch.int64"):
+            call(sums.long())
+        with pytest.raises(ValueError, match=r"^sums must be \[B, num_hashes"):
+            call(sums[:, :, 1:])
+    with pytest.raises(TypeError, match=r"^sequence must be a dense tensor"):
+        encoder(_values(2, DIM).to_sparse())

@@ -320,6 +320,9 @@ _Q, _K, _V = _qkv(1, 2, 9, DIM)
         ((_Q[:, :, :5], _K, _V), {"causal": True}, ValueError, r"^k must have the nq = 5 rows of q in a causal call"),
         ((_Q, _K, _V), {"scale": "1"}, TypeError, r"^scale must be a real number"),
         ((_Q, _K, _V), {"scale": math.inf}, ValueError, r"^scale must be finite"),
+        ((_Q, _K, _V), {"causal": "yes"}, TypeError, r"^causal must be a bool, got str"),
+        ((_Q, _K, _V), {"return_lse": 1}, TypeError, r"^return_lse must be a bool, got int"),
+        ((_Q.to_sparse(), _K, _V), {}, TypeError, r"^q must be a dense tensor"),
     ],
 )
 def test_bad_calls(arguments, options, error, text):
@@ -343,3 +346,14 @@ def test_no_queries():
     assert (out.shape, lse.shape) == ((1, 2, 0, DIM), (1, 2, 0))
     assert layer(_Q[:0], _K[:0], _V[:0]).shape == (0, 2, 9, DIM)
     assert layer(_Q[:, :, :0], _K[:, :, :0], _V[:, :, :0], causal=True).shape == (1, 2, 0, DIM)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_values_of_no_width(causal):
+    layer = wh.nn.HyperAttention(DIM, block_size=16, sample_size=8, min_seq_len=32)
+    q, k, v = _qkv(1, 2, 100, DIM)
+    inputs = [q.requires_grad_(), k, v[..., :0].requires_grad_()]
+    out, lse = layer(*inputs, causal=causal, return_lse=True)
+    assert out.shape == (1, 2, 100, 0)
+    torch.testing.assert_close(lse, layer(q, k, v, causal=causal, return_lse=True)[1])
+    assert torch.autograd.grad(lse.sum() + out.sum(), q)[0].isfinite().all()

@@ -235,6 +235,7 @@ def _inputs(q: Any, k: Any, v: Any, head_dim: int, shape: str, dims: int | None)
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must be a torch tensor, got {type(x).__name__}")
+        _checks.dense(name, x)
         if x.dtype not in _FLOATS:
             raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got {x.dtype}")
         if x.dtype != q.dtype:
@@ -272,8 +273,9 @@ class HyperAttention(FixedPlanes):
         sample_size: sampled keys for each head (and square).
         min_seq_len: where the causal recursion stops.
         strict_causal: by default a query's block depends on where all queries of its square stand in the sorted order:
-            no value leaks from the future, but which earlier keys are looked at does, so that token-by-token decoding
-            gives other results than one pass. True: the block follows from the keys' ranks and the query's own.
+            no value leaks from the future, but which earlier keys are looked at does. True: the block follows from the
+            keys' ranks and the query's own, so that no row depends on a later one. In both forms where a sequence is
+            halved depends on its length: a prefix alone gives other rows.
         seed: of planes and sampled positions: the same call gives the same answer. None: seed 0 for the planes, and
             new positions from torch's generator at each call in training mode (those of seed 0 in eval mode).
 
@@ -342,6 +344,9 @@ class HyperAttention(FixedPlanes):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Out [b, h, nq, dv], or (out, lse [b, h, nq])."""
         q, k, v = _inputs(q, k, v, self.head_dim, "[b, h, nq, d]", 4)
+        for name, flag in (("causal", causal), ("return_lse", return_lse)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"{name} must be a bool, got {type(flag).__name__}")
         factor = _scale(scale, self.head_dim)
         batch = q.shape[0] * q.shape[1]
         flat_q, flat_k, flat_v = (x.reshape(batch, *x.shape[2:]) for x in (q, k, v))

@@ -223,8 +223,8 @@ def plain_tiles(q: Tensor, k: Tensor, v: Tensor, tiles: Tiles, scale: float) -> 
     batch, rows = q.shape[:2]
     place = _destination(tiles.queries, tiles.real, rows)
     wide = place.unsqueeze(-1).expand(-1, -1, v.shape[-1])
-    all_out = out.new_zeros(batch, rows + 1, v.shape[-1]).scatter(1, wide, out.reshape(batch, -1, v.shape[-1]))
-    all_lse = lse.new_zeros(batch, rows + 1).scatter(1, place, lse.reshape(batch, -1))
+    all_out = out.new_zeros(batch, rows + 1, v.shape[-1]).scatter(1, wide, out.reshape(wide.shape))
+    all_lse = lse.new_zeros(batch, rows + 1).scatter(1, place, lse.reshape(place.shape))
     return all_out[:, :rows], all_lse[:, :rows]
 
 
@@ -246,8 +246,8 @@ class TiledAttention(torch.autograd.Function):
             )  # fmt: skip
             place = _destination(queries, real, rows)
             wide = place.unsqueeze(-1).expand(-1, -1, v.shape[-1])
-            out.scatter_(1, wide, part_out.reshape(batch, -1, v.shape[-1]))
-            lse.scatter_(1, place, part_lse.reshape(batch, -1))
+            out.scatter_(1, wide, part_out.reshape(wide.shape))
+            lse.scatter_(1, place, part_lse.reshape(place.shape))
         return out[:, :rows].contiguous(), lse[:, :rows].contiguous()
 
     @staticmethod
@@ -300,7 +300,9 @@ def _tiles_backward(
             bias.flatten(0, 1).unsqueeze(1), False, scale,
         )  # fmt: skip
         place = _destination(queries, real, rows)
-        to_q.scatter_(1, place.unsqueeze(-1).expand(-1, -1, q.shape[-1]), found[0].reshape(batch, -1, q.shape[-1]))
+        to_q.scatter_(
+            1, place.unsqueeze(-1).expand(-1, -1, q.shape[-1]), found[0].reshape(batch, place.shape[1], q.shape[-1])
+        )
         for total, sampled, part in zip((to_k, to_v), to_samples, found[1:], strict=True):
             by_tile = part.unflatten(0, (batch, -1)).to(wide)
             index = keys.flatten(1).unsqueeze(-1).expand(-1, -1, total.shape[-1])

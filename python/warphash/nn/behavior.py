@@ -76,6 +76,7 @@ class _HashedBehavior(FixedPlanes):
             raise TypeError(f"{name} must be a torch tensor, got {type(x).__name__}")
         if not x.is_floating_point():
             raise TypeError(f"{name} must be floating point, got {x.dtype}")
+        _checks.dense(name, x)
         if x.shape[-1:] != (self.dim,):
             raise ValueError(f"{name} must be {shape} with dim = {self.dim}, got shape {tuple(x.shape)}")
         return x
@@ -101,21 +102,39 @@ class _HashedBehavior(FixedPlanes):
         codes = self._codes(values)
         if mask is not None:
             codes = torch.where(_checked_mask(mask, items)[:, None, None], codes, -1)
-        # One set of values against many tables: [B, heads, 1, L, d] and [B, heads, m, L].
-        found: Tensor = lsh.bucket_sum(values.unsqueeze(2), codes, self.num_buckets, validate=False)
+        # One set of values against many tables: [B, heads, 1, L, d] and [B, heads, m, L]. Sums of a long history are
+        # beyond float16.
+        found: Tensor = lsh.bucket_sum(_wide(values).unsqueeze(2), codes, self.num_buckets, validate=False)
         return found.permute(0, 2, 3, 1, 4).flatten(3)
 
     def _normalized(self, sums: Tensor) -> Tensor:
         if not self.normalize:
             return sums
-        wide = sums.float() if sums.dtype in (torch.float16, torch.bfloat16) else sums
-        parts = wide.unflatten(-1, (self.num_heads, -1))
-        squares = parts.square().sum(-1, keepdim=True)
-        empty = squares == 0
+        parts = _wide(sums).unflatten(-1, (self.num_heads, -1))
+        # The direction does not depend on the scale, but squares may leave the range of the dtype.
+        largest = parts.detach().abs().amax(-1, keepdim=True)
+        empty = largest == 0
+        parts = parts / torch.where(empty, 1.0, largest)
         # The root of a one in the place of a zero: neither value nor derivatives of an empty bucket are NaN.
-        length = torch.where(empty, 1.0, squares).sqrt()
+        length = torch.where(empty, 1.0, parts.square().sum(-1, keepdim=True)).sqrt()
         table: Tensor = torch.where(empty, 0.0, parts / length).flatten(-2).to(sums.dtype)
         return table
+
+    def _checked_sums(self, sums: Any, batch: int | None = None) -> Tensor:
+        if not isinstance(sums, Tensor):
+            raise TypeError(f"sums must be a torch tensor, got {type(sums).__name__}")
+        if not sums.is_floating_point():
+            raise TypeError(f"sums must be floating point, got {sums.dtype}")
+        _checks.dense("sums", sums)
+        rows = sums.shape[0] if batch is None and sums.dim() else batch
+        shape = (rows, self.num_hashes, self.num_buckets, self.dim)
+        if sums.shape != shape:
+            raise ValueError(f"sums must be [B, num_hashes, 2^bits, dim] = {shape}, got shape {tuple(sums.shape)}")
+        return sums
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 class BehaviorSequenceEncoder(_HashedBehavior):
@@ -158,12 +177,15 @@ class BehaviorSequenceEncoder(_HashedBehavior):
         super().__init__(dim, num_hashes, bits, normalize, seed, num_heads)
 
     def sums(self, sequence: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The sums H [B, m, 2^b, dim], not normalised: what :meth:`update` adds to and :meth:`normalized` ends."""
+        """The sums H [B, m, 2^b, dim], not normalised: what :meth:`update` adds to and :meth:`normalized` ends.
+
+        In float32 for a sequence of half precision.
+        """
         return self._sums(sequence, mask)
 
     def normalized(self, sums: Tensor) -> Tensor:
         """The table of sums [B, m, 2^b, dim]: each bucket (of each head) by its length, if the module normalises."""
-        return self._normalized(sums)
+        return self._normalized(self._checked_sums(sums))
 
     @torch.no_grad()
     def update(self, sums: Tensor, item: Tensor) -> Tensor:
@@ -172,11 +194,10 @@ class BehaviorSequenceEncoder(_HashedBehavior):
         Adding the items of a history one by one gives :meth:`sums` of the whole, up to the rounding of the sums.
         """
         new = self._checked("item", item, "[B, dim]")
-        shape = (new.shape[0], self.num_hashes, self.num_buckets, self.dim)
         if new.dim() != 2:
             raise ValueError(f"item must be [B, dim], got shape {tuple(new.shape)}")
-        if sums.shape != shape:
-            raise ValueError(f"sums must be [B, num_hashes, 2^bits, dim] = {shape}, got shape {tuple(sums.shape)}")
+        self._checked_sums(sums, new.shape[0])
+        _checks.same_device("sums", sums, "item", new)
         codes = self._codes(self._split(new.unsqueeze(1))).squeeze(-1).long()  # [B, heads, m]
         rows = torch.arange(new.shape[0], device=new.device)[:, None]
         hashes = torch.arange(self.num_hashes, device=new.device)
@@ -188,7 +209,7 @@ class BehaviorSequenceEncoder(_HashedBehavior):
 
     def forward(self, sequence: Tensor, mask: Tensor | None = None) -> Tensor:
         """Sequence [B, L, dim], mask [B, L] -> table [B, m, 2^b, dim]."""
-        return self._normalized(self._sums(sequence, mask))
+        return self._normalized(self._sums(sequence, mask)).to(sequence.dtype)
 
 
 def _checked_mask(mask: Any, sequence: Tensor) -> Tensor:
@@ -263,7 +284,7 @@ class SDIMAttention(_HashedBehavior):
             items = self._checked("sequence", sequence, "[B, L, dim]")
             if items.shape[0] != asked.shape[0]:
                 raise ValueError(f"sequence must have B = {asked.shape[0]} rows, got shape {tuple(items.shape)}")
-            table = self._normalized(self._sums(items, mask))
+            table = self._normalized(self._sums(items, mask)).to(items.dtype)
         elif mask is not None:
             raise ValueError("mask must be left out beside a table, which holds what was valid")
         return self._interest(asked, table)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ... import _checks
 from ...interop import as_tensor, like
-from ..projections.functional import simhash_codes
+from ..projections.functional import simhash, simhash_codes
 from .registration import gathered, summed
 
 __all__ = ["BucketTable", "bucket_gather_mean", "bucket_query", "bucket_sort", "bucket_sum", "sort_lsh"]
@@ -158,6 +158,7 @@ def sort_lsh(x: Any, planes: Any) -> BucketTable:
         raise ValueError(f"planes must be [dim, bits] with at most 16 bits, got shape {tuple(normals.shape)}")
     bits = normals.shape[1]
     if bits == 0:
+        simhash(vectors, normals)  # its checks
         ranks = vectors.new_zeros(vectors.shape[:-1], dtype=torch.int32)
     else:
         ranks = simhash_codes(vectors, normals.unsqueeze(1), order="gray").squeeze(-1)
@@ -199,8 +200,8 @@ def bucket_sum(values: Any, codes: Any, num_buckets: int, *, validate: bool = Tr
         validate: on CUDA: check the range of codes, which waits for the device.
 
     Returns:
-        ``[..., num_buckets, d]`` in the dtype of values, summed in the order of the items, half types in float32.
-        Differentiable in values, any number of times.
+        ``[..., num_buckets, d]`` in the dtype of values, summed in the order of the items, half types in float32
+        (a float16 sum beyond 65504 comes back as infinity). Differentiable in values, any number of times.
 
     Raises:
         TypeError: ``values`` are not floating point, ``codes`` no integers.

@@ -53,7 +53,7 @@ def candidate_pairs(keys: Any, *, max_bucket: int | None = None, mode: str = "al
 
     Complexity: O(N bands + P log P) as a rule. Workspace: 4 bytes a key, 8 bytes a pair, equal ones counted each.
     """
-    values = _longs("keys", keys, "[N, bands]")
+    values = _checks.with_data("keys", _longs("keys", keys, "[N, bands]"))
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
     most = -1 if max_bucket is None else _checks.count("max_bucket", max_bucket)
@@ -84,7 +84,7 @@ def bucket_sizes(keys: Any) -> Any:
 
     Complexity: O(N bands) as a rule. Workspace: 4 bytes a key.
     """
-    values = _longs("keys", keys, "[N, bands]")
+    values = _checks.with_data("keys", _longs("keys", keys, "[N, bands]"))
     return like(keys, torch.ops.warphash.lsh_bucket_sizes(values))
 
 
@@ -108,6 +108,8 @@ def connected_components(pairs: Any, n: int, *, validate: bool = True) -> Any:
     """
     edges = _pairs(pairs)
     count = _checks.count("n", n)
+    if count >= 2**63:
+        raise ValueError(f"n must be below 2^63, got {n}")
     _checks.on_card_within("pairs must have members", edges, count, validate)
     return like(pairs, torch.ops.warphash.lsh_connected_components(edges, count))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from typing import Any
 
@@ -29,7 +30,9 @@ def _kind(kind: Any, kinds: tuple[str, str]) -> str:
 # A constant of a compiled graph: see _constants.
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def _tensor(maker: str, seed: int, stream: int, shape: tuple[int, ...], factor: float = 1.0) -> torch.Tensor:
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
+    if count >= 2**48:
+        raise ValueError(f"dim, bits and hashes must be sizes of fewer than 2^48 values, got {shape}")
     if maker == "signs":
         values: npt.NDArray[Any] = np.where(signs(seed, Stream(stream), count), np.float32(-1), np.float32(1))
     else:
