@@ -4,7 +4,7 @@
 set(WARPHASH_AVX2_FLAGS -mavx2 -mfma -mf16c -mpopcnt -Wno-uninitialized -Wno-maybe-uninitialized)
 set(WARPHASH_AVX512_FLAGS ${WARPHASH_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vpopcntdq)
 set(WARPHASH_AVX512BF16_FLAGS ${WARPHASH_AVX512_FLAGS} -mavx512bf16)
-set(WARPHASH_AMX_FLAGS ${WARPHASH_AVX512_FLAGS} -mamx-tile -mamx-int8)
+set(WARPHASH_AMX_FLAGS ${WARPHASH_AVX512_FLAGS} -mamx-tile -mamx-int8 -mamx-bf16)
 
 function(warphash_isa_flags)
   foreach(source IN LISTS ARGN)

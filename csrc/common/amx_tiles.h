@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tile instructions that kernels use, on tiles of 16 rows x 64 bytes that lie in memory as 1024 bytes in a row.
+// The tile instructions that kernels use, on tiles of 16 rows x 64 bytes that lie in memory as 1024 bytes in a row, or on
+// as many rows as a tile is configured with, any distance apart.
 //
 // Written as assembly with exact memory operands: the compilers' own macros take no template arguments, and GCC 12's
 // tell the compiler nothing of the memory that a tile load reads. With WARPHASH_AMX_MODEL the same names are an exact
@@ -10,6 +11,9 @@
 #include <cstdint>
 
 #ifdef WARPHASH_AMX_MODEL
+#include <immintrin.h>
+
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -70,10 +74,27 @@ inline void store_tile(void* to) {
                : "r"(to), "r"(static_cast<int64_t>(tile_row_bytes)), "i"(tile));
 }
 
+// Rows of 64 bytes that lie `stride` bytes apart.
+template <int tile>
+inline void load_rows(const void* from, int64_t stride) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(tile) : "memory");
+}
+
+template <int tile>
+inline void store_rows(void* to, int64_t stride) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "i"(tile) : "memory");
+}
+
 // sum[m][n] += products of the signed bytes left[m][4 k + i] and right[k][4 n + i], as int32.
 template <int sum, int left, int right>
 inline void dot_tiles() {
   asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sum), "i"(left), "i"(right));
+}
+
+// sum[m][n] += products of the bfloat16 left[m][2 k + i] and right[k][2 n + i], as float32.
+template <int sum, int left, int right>
+inline void dot_bf16_tiles() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sum), "i"(left), "i"(right));
 }
 
 #else  // the model
@@ -129,20 +150,29 @@ inline void zero_tile() {
 }
 
 template <int tile>
-inline void load_tile(const void* from) {
+inline void load_rows(const void* from, int64_t stride) {
   TileState& state = state_with<tile>();
   std::memset(state.tiles[tile], 0, tile_bytes);
   for (int row = 0; row < state.configuration.rows[tile]; ++row)
-    std::memcpy(state.tiles[tile][row], static_cast<const uint8_t*>(from) + row * tile_row_bytes,
+    std::memcpy(state.tiles[tile][row], static_cast<const uint8_t*>(from) + row * stride,
                 state.configuration.row_bytes[tile]);
 }
 
 template <int tile>
-inline void store_tile(void* to) {
+inline void store_rows(void* to, int64_t stride) {
   TileState& state = state_with<tile>();
   for (int row = 0; row < state.configuration.rows[tile]; ++row)
-    std::memcpy(static_cast<uint8_t*>(to) + row * tile_row_bytes, state.tiles[tile][row],
-                state.configuration.row_bytes[tile]);
+    std::memcpy(static_cast<uint8_t*>(to) + row * stride, state.tiles[tile][row], state.configuration.row_bytes[tile]);
+}
+
+template <int tile>
+inline void load_tile(const void* from) {
+  load_rows<tile>(from, tile_row_bytes);
+}
+
+template <int tile>
+inline void store_tile(void* to) {
+  store_rows<tile>(to, tile_row_bytes);
 }
 
 // Indices are bounded by constants, and this is where all the time goes: no sanitizer.
@@ -163,8 +193,50 @@ __attribute__((no_sanitize("address", "undefined"))) inline void multiply_add(co
   }
 }
 
+// The processor's own float32 arithmetic, denormals taken for zeros and made zeros, rounded to nearest, ties to even.
+class FlushedArithmetic {
+ public:
+  FlushedArithmetic() { _mm_setcsr(0x9fc0); }
+  ~FlushedArithmetic() { _mm_setcsr(before_); }
+  FlushedArithmetic(const FlushedArithmetic&) = delete;
+  FlushedArithmetic& operator=(const FlushedArithmetic&) = delete;
+
+ private:
+  unsigned before_ = _mm_getcsr();
+};
+
+inline float bf16_value(uint32_t high_half) {
+  float value;
+  std::memcpy(&value, &high_half, 4);
+  return value;
+}
+
+// In the order that Intel's manual gives: a chain of fused multiply-adds for the even values and one for the odd ones, both
+// from zero; their sum is added to what the tile holds. Not inlined, so that all of it stays between the two changes of mode.
+[[maybe_unused]] __attribute__((noinline, no_sanitize("address", "undefined"))) void multiply_add_bf16(
+    const TileConfiguration& shape, int sum, int left, int right, TileState& state) {
+  const int columns = shape.row_bytes[sum] / 4;
+  for (int m = 0; m < shape.rows[sum]; ++m) {
+    float even[16] = {}, odd[16] = {}, totals[16];
+    for (int k = 0; k < shape.row_bytes[left] / 4; ++k) {
+      uint32_t factors, row[16];
+      std::memcpy(&factors, state.tiles[left][m] + 4 * k, 4);
+      std::memcpy(row, state.tiles[right][k], 4 * columns);
+      const float even_factor = bf16_value(factors << 16), odd_factor = bf16_value(factors & 0xffff0000);
+      for (int n = 0; n < columns; ++n) {
+        even[n] = std::fma(even_factor, bf16_value(row[n] << 16), even[n]);
+        odd[n] = std::fma(odd_factor, bf16_value(row[n] & 0xffff0000), odd[n]);
+      }
+    }
+    std::memcpy(totals, state.tiles[sum][m], 4 * columns);
+    for (int n = 0; n < columns; ++n) totals[n] += even[n] + odd[n];
+    std::memcpy(state.tiles[sum][m], totals, 4 * columns);
+  }
+}
+
+// The state, if the tiles can be multiplied.
 template <int sum, int left, int right>
-inline void dot_tiles() {
+inline TileState& state_of_product() {
   static_assert(sum != left && sum != right && left != right, "the hardware refuses equal tiles");
   TileState& state = state_with<sum>();
   state_with<left>();
@@ -173,7 +245,20 @@ inline void dot_tiles() {
   if (shape.rows[sum] != shape.rows[left] || shape.row_bytes[left] != 4 * shape.rows[right] ||
       shape.row_bytes[sum] != shape.row_bytes[right] || shape.row_bytes[sum] % 4 != 0)
     tile_fault("the shapes of a product do not fit");
-  multiply_add(shape, sum, left, right, state);
+  return state;
+}
+
+template <int sum, int left, int right>
+inline void dot_tiles() {
+  TileState& state = state_of_product<sum, left, right>();
+  multiply_add(state.configuration, sum, left, right, state);
+}
+
+template <int sum, int left, int right>
+inline void dot_bf16_tiles() {
+  TileState& state = state_of_product<sum, left, right>();
+  const FlushedArithmetic flushed;
+  multiply_add_bf16(state.configuration, sum, left, right, state);
 }
 
 #endif

@@ -10,7 +10,8 @@ enum class Isa : int { scalar = 0, avx2 = 1, avx512 = 2, amx = 3 };
 const char* isa_name(Isa isa);
 
 // The best level of this machine: AVX2 means AVX2+FMA+F16C+POPCNT, AVX-512 means F+BW+DQ+VL+VPOPCNTDQ,
-// AMX means AVX-512 and AMX-TILE+INT8. AMX is what the processor has; whether the kernel lets us is amx_permitted().
+// AMX means AVX-512 and AMX-TILE+INT8 (kernels for AMX-BF16 ask for that besides). AMX is what the processor has; whether
+// the kernel lets us is amx_permitted().
 Isa machine_isa();
 
 // The level in force. Throws std::runtime_error where WARPHASH_ISA names an unknown level or one that the machine lacks.

@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,13 @@ int64_t rotations_of(const Signs& signs, const Vectors& x) {
   return signs.shape(0);
 }
 
+// The choice goes without AMX where Linux refuses it; who names it here wants no other.
+void require_tiles(warphash::Isa level) {
+  using namespace warphash;
+  if (level == Isa::amx && machine_isa() == Isa::amx && !amx_permitted())
+    throw std::runtime_error("isa amx: the operating system refuses the AMX tile state");
+}
+
 py::array_t<uint8_t> simhash_on(const std::string& isa, const py::array& x, const py::array& planes, bool fast) {
   const Vectors vectors = vectors_of(x);
   const Weights columns = planes_of(planes, vectors, "planes");
@@ -57,6 +65,7 @@ py::array_t<uint8_t> simhash_on(const std::string& isa, const py::array& x, cons
   py::array_t<uint8_t> codes({vectors.rows, (bits + 7) / 8});
   uint8_t* to = codes.mutable_data();
   const warphash::Isa level = isa_named(isa);
+  if (fast) require_tiles(level);
   py::gil_scoped_release release;
   simhash(level, vectors, columns, bits, fast, to);
   return codes;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the AMX scan on the software model of the tiles and calls it with NumPy arrays."""
+"""Builds kernels for AMX on the software model of the tiles; calls the scan with NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ MODE = os.environ.get("WARPHASH_AMX_EMULATION", "plain")  # or asan, in a proces
 
 AVX512_FLAGS = ["-mavx2", "-mfma", "-mf16c", "-mpopcnt", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 AVX512_FLAGS += ["-mavx512vpopcntdq"]
-AMX_FLAGS = ["-mamx-tile", "-mamx-int8"]
+AMX_FLAGS = ["-mamx-tile", "-mamx-int8", "-mamx-bf16"]
 # GCC 12 calls its own _mm512_undefined_epi32() uninitialized.
 COMMON_FLAGS = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
 COMMON_FLAGS += ["-Wno-uninitialized", "-Wno-maybe-uninitialized", "-I", str(ROOT / "csrc")]
@@ -32,19 +33,30 @@ MODE_FLAGS = {"plain": ["-O2"], "asan": ["-O2", "-g", "-fno-omit-frame-pointer",
 SOURCES = [ROOT / "csrc" / "hamming" / f"hamming_{name}.cpp" for name in ("plan", "search", "scalar", "avx2", "avx512")]
 SOURCES += [ROOT / "csrc" / "hamming" / f"hamming_{name}_avx512.cpp" for name in ("rows", "score")]
 SOURCES += [ROOT / "csrc" / "hamming" / f"hamming_{name}_avx2.cpp" for name in ("arrange", "rows", "score")]
-SOURCES += [ROOT / "csrc" / "common" / "isa.cpp", HERE / "driver.cpp"]
+SOURCES += [ROOT / "csrc" / "common" / "isa.cpp", HERE / "driver_scan.cpp"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a library is made of: a driver that includes its kernel, and other sources."""
+
+    sources: tuple[Path, ...]
+    folders: tuple[str, ...]  # of csrc, whose headers and kernels it reads
+
+
+SCAN = Parts(tuple(SOURCES), ("common", "hamming"))
 
 Codes = npt.NDArray[np.uint8]
 Rows = list[tuple[list[int], list[int]]]  # of each query: distances, indices
 
 
-def lacking() -> str | None:
+def lacking(*more: str) -> str | None:
     """Why the emulation cannot run here, or None: the kernel's vector part is real, only its tiles are modelled."""
     if shutil.which("g++") is None:
         return "no g++"
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     flags = next((line for line in lines if line.startswith("flags")), "").split()
-    missing = [flag for flag in ("avx512bw", "avx512dq", "avx512vl", "avx512_vpopcntdq") if flag not in flags]
+    missing = [flag for flag in ("avx512bw", "avx512dq", "avx512vl", "avx512_vpopcntdq", *more) if flag not in flags]
     return f"this processor lacks {', '.join(missing)}" if missing else None
 
 
@@ -64,16 +76,21 @@ def _flags(source: Path, mode: str) -> list[str]:
         isa = AVX512_FLAGS[:4]
     elif source.stem.endswith("_avx512"):
         isa = AVX512_FLAGS
-    elif source.stem == "driver":
+    elif source.stem.endswith("_avx512bf16"):
+        isa = [*AVX512_FLAGS, "-mavx512bf16"]
+    elif source.stem.startswith("driver_"):
         isa = [*AVX512_FLAGS, "-DWARPHASH_AMX_MODEL"]
     return [*MODE_FLAGS[mode], *isa]
 
 
-def build(mode: str = MODE) -> Path:
+def build(parts: Parts = SCAN, mode: str = MODE) -> Path:
     """The library of the mode; built again only when a source, a header or a flag has changed."""
-    headers = [path for room in ("common", "hamming") for path in sorted((ROOT / "csrc" / room).glob("*.h"))]
-    digest = hashlib.sha256(repr([COMMON_FLAGS, [_flags(source, mode) for source in SOURCES]]).encode())
-    for path in [*SOURCES, ROOT / "csrc" / "hamming" / "hamming_amx.cpp", *headers]:
+    sources = parts.sources
+    read = [HERE / "driver.h"]
+    for folder in parts.folders:
+        read += [path for ending in ("*.h", "*_amx.cpp") for path in sorted((ROOT / "csrc" / folder).glob(ending))]
+    digest = hashlib.sha256(repr([COMMON_FLAGS, [_flags(source, mode) for source in sources]]).encode())
+    for path in [*sources, *read]:
         digest.update(path.read_bytes())
     place = FOLDER / mode
     place.mkdir(parents=True, exist_ok=True)
@@ -82,8 +99,8 @@ def build(mode: str = MODE) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if library.exists():
             return library
-        objects = [place / f"{source.stem}.o" for source in SOURCES]
-        for source, output in zip(SOURCES, objects, strict=True):
+        objects = [place / f"{source.stem}.o" for source in sources]
+        for source, output in zip(sources, objects, strict=True):
             compile_object(source, _flags(source, mode), output)
         environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
         fresh = library.with_suffix(".new")

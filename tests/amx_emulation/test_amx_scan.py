@@ -227,11 +227,13 @@ def test_object_of_the_wrappers_is_that_of_the_intrinsics(tmp_path: Path) -> Non
         extern "C" __attribute__((visibility("default"))) void wrappers(TileConfiguration* shapes, void* memory) {
           configure_tiles(*shapes);
           load_tile<3>(memory); zero_tile<1>(); dot_tiles<1, 3, 5>(); store_tile<1>(memory); release_tiles();
+          load_rows<6>(memory, 192); dot_bf16_tiles<2, 4, 6>(); store_rows<2>(memory, 192);
         }
         extern "C" __attribute__((visibility("default"))) void intrinsics(TileConfiguration* shapes, void* memory) {
           _tile_loadconfig(shapes);
           _tile_loadd(3, memory, 64); _tile_zero(1); _tile_dpbssd(1, 3, 5); _tile_stored(1, memory, 64);
           _tile_release();
+          _tile_loadd(6, memory, 192); _tile_dpbf16ps(2, 4, 6); _tile_stored(2, memory, 192);
         }
         """
     )
@@ -239,7 +241,7 @@ def test_object_of_the_wrappers_is_that_of_the_intrinsics(tmp_path: Path) -> Non
     text = listing("objdump", "-d", "--no-show-raw-insn", output) + "\n\n"
     bodies = [re.search(rf"<{name}>:\n(.*?)\n\n", text, re.DOTALL) for name in ("wrappers", "intrinsics")]
     ours, theirs = (re.findall(r"(?:\w*tile|tdp)\w*.*", body.group(1)) for body in bodies if body is not None)
-    assert len(ours) == 6
+    assert len(ours) == 9
     assert ours == theirs
 
 

@@ -160,7 +160,7 @@ void simhash(Isa isa, const Vectors& x, const Weights& planes, int64_t bits, boo
   const ChainTable& table = table_for(isa);
   if (x.rows == 0 || bits == 0) return;
   if (x.type == VectorType::f64) return simhash_in<double>(table, x, planes, bits, codes);
-  if (fast && has_simhash_fast(isa)) return simhash_fast(x, planes, bits, codes);
+  if (fast && has_simhash_fast(isa)) return simhash_fast(isa, x, planes, bits, codes);
   simhash_in<float>(table, x, planes, bits, codes);
 }
 

@@ -57,7 +57,9 @@ inline __m256i rounded(VectorType type, const void* from, int64_t first, __mmask
   return type == VectorType::bf16 ? halves : (__m256i)(_mm512_cvtneps_pbh(_mm512_cvtph_ps(halves)));
 }
 
-void round(VectorType type, const void* from, int64_t count, Pair* to) {
+}  // namespace
+
+void round_avx512bf16(VectorType type, const void* from, int64_t count, Pair* to) {
   int64_t i = 0;
   for (; i + 16 <= count; i += 16)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i / 2), rounded(type, from, i, 0xffff));
@@ -67,10 +69,8 @@ void round(VectorType type, const void* from, int64_t count, Pair* to) {
   _mm256_mask_storeu_epi32(to + i / 2, static_cast<__mmask8>((1u << (rest + 1) / 2) - 1), last);
 }
 
-}  // namespace
-
 const FastTable& fast_avx512bf16() {
-  static constexpr FastTable table = {{panel, layout_width, signs, sums, nullptr}, round};
+  static constexpr FastTable table = {{panel, layout_width, signs, sums, nullptr}, 1, round_avx512bf16};
   return table;
 }
 

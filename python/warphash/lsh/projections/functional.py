@@ -85,9 +85,9 @@ def simhash(x: Any, planes: Any, *, precision: str = "exact") -> Any:
         x: ``[..., dim]``, float16, bfloat16, float32 or float64.
         planes: ``[dim, bits]``, float32 (beside a float64 ``x`` float64 too), as from :func:`random_planes`.
         precision: ``"exact"``, or ``"fast"``: values and planes rounded to bfloat16 and summed in float32, where the
-            machine has instructions for it (AVX512_BF16, tensor cores), else as exact. It may flip bits of vectors that
-            nearly lie on a plane. What bfloat16 holds exactly, such as integers to 256 against Rademacher planes, gives
-            the exact bits. A float64 ``x`` is always hashed exactly.
+            machine has instructions for it (AMX-BF16, AVX512_BF16, tensor cores), else as exact. It may flip bits of
+            vectors that nearly lie on a plane. What bfloat16 holds exactly, such as integers to 256 against Rademacher
+            planes, gives the exact bits. A float64 ``x`` is always hashed exactly.
 
     Returns:
         uint8 ``[..., ceil(bits / 8)]``: bit ``j % 8`` of byte ``j // 8`` is 1 where ``x · planes[:, j] >= 0``; NaN
