@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m warphash dedup``: what is kept of JSONL files, text files and folders; what is refused, and how."""
+"""``python -m warphash dedup``: what is kept of JSONL files; what is refused, and how."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -14,35 +15,8 @@ from pathlib import Path
 
 import pytest
 import warphash as wh
-from warphash.__main__ import main
 
-Captured = pytest.CaptureFixture[bytes]
-
-
-def dedup(*arguments: object) -> int:
-    return main(["dedup", *map(str, arguments)])
-
-
-def lines_of(texts: list[str], field: str = "text") -> list[bytes]:
-    return [json.dumps({"id": i, field: text}, ensure_ascii=i % 2 == 0).encode() for i, text in enumerate(texts)]
-
-
-def words(seed: int, count: int = 60) -> str:
-    return " ".join(f"w{seed}x{i}" for i in range(count))
-
-
-TEXTS = [words(0), words(1), words(0) + " more", "", words(2), words(1).upper(), "", "kurz"]
-KEPT = [0, 1, 3, 4, 6, 7]
-
-
-def refused(capsys: Captured, *arguments: object) -> str:
-    """The one line of stderr."""
-    assert dedup(*arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    assert err.startswith("python -m warphash dedup: ")
-    return err
+from .calls import COMMAND, KEPT, TEXTS, Captured, dedup, lines_of, refused, row_of, words
 
 
 # ---- JSONL ----------------------------------------------------------------------------------------------------------
@@ -116,6 +90,9 @@ BAD_LINES = [
     (b'{"text": "a"} {"text": "b"}', "is no JSON: Extra data"),
     (b"[" * 100_000, "is no JSON that can be read"),
     (b'{"text": ' + b"1" * 5000 + b"}", "is no JSON that can be read"),
+    (b'{"text": "a", "x": NaN}', "is no JSON that can be read: NaN is no value of JSON"),
+    (b'{"text": "a", "x": [-Infinity]}', "is no JSON that can be read: -Infinity is no value of JSON"),
+    (b'\xef\xbb\xbf{"text": "a"}', "has a byte order mark, which only the first line of a file may have"),
 ]
 
 
@@ -130,16 +107,14 @@ def test_ill_formed_lines(bad: bytes, reason: str, tmp_path: Path, capsys: Captu
     assert dedup(path, "--out", out, "--skip-bad") == 0
     assert out.read_bytes() == b"".join(lines[i] + b"\n" for i in KEPT)
     err = capsys.readouterr().err
-    assert [line.split()[-2] for line in err.splitlines() if "skipped as bad" in line] == ["1"]
+    assert row_of(err, "skipped as bad") == "1"
+    skipped = err.splitlines()[0]
+    assert skipped.startswith("python -m warphash dedup: skipped: ")
+    assert f"texts.jsonl:4: {reason}" in skipped
 
 
 def test_odd_lines_that_are_well_formed(tmp_path: Path, capfdbinary: Captured) -> None:
-    lines = [
-        b'\xef\xbb\xbf{"text": "a"}',
-        b'{"text": "\\ud800"}',
-        b'{"text": "b", "text": "c", "x": NaN}',
-        b' {"text":""}',
-    ]
+    lines = [b'{"text": "\\ud800"}', b'{"text": "b", "text": "c", "x": 1e999}', b' {"text":""}']
     path = tmp_path / "texts.jsonl"
     path.write_bytes(b"\n".join(lines))
     assert dedup(path) == 0
@@ -149,18 +124,53 @@ def test_odd_lines_that_are_well_formed(tmp_path: Path, capfdbinary: Captured) -
     assert capfdbinary.readouterr().out == b""
 
 
+def test_byte_order_marks_are_dropped_so_that_the_output_can_be_read(tmp_path: Path, capfdbinary: Captured) -> None:
+    lines = lines_of([words(i) for i in range(4)])
+    first, second, third = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz", tmp_path / "c.jsonl"
+    first.write_bytes(codecs.BOM_UTF8 + lines[0] + b"\n" + lines[1])
+    second.write_bytes(gzip.compress(codecs.BOM_UTF8 + lines[2] + b"\n"))
+    third.write_bytes(codecs.BOM_UTF8 + lines[3])
+    assert dedup(first, second, third) == 0
+    out = capfdbinary.readouterr().out
+    assert out == b"\n".join(lines)
+    first.write_bytes(out)
+    assert dedup(first) == 0
+    assert capfdbinary.readouterr().out == out
+    first.write_bytes(codecs.BOM_UTF8 + b"\n")
+    assert dedup(first) == 2
+    assert b"a.jsonl:1: is empty" in capfdbinary.readouterr().err
+
+
+def test_a_packed_output_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = lines_of(TEXTS)
+    path, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl.GZ"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    assert dedup(path, "--out", out) == 0
+    first = out.read_bytes()
+    assert gzip.decompress(first) == b"".join(lines[i] + b"\n" for i in KEPT)
+    # Neither the time nor the name are in it.
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert dedup(path, "--out", tmp_path / "other.gz") == 0
+    assert (tmp_path / "other.gz").read_bytes() == first
+    assert dedup(out, "--out", out) == 0
+    assert out.read_bytes() == first
+
+
 def test_a_field_that_no_line_has(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_bytes(b"\n".join(lines_of(TEXTS)))
     assert "texts.jsonl:1: has no field 'body'" in refused(capsys, path, "--jsonl-field", "body")
-    text = refused(capsys, path, "--jsonl-field", "body", "--skip-bad")
-    assert "--jsonl-field: no line has a text in the field 'body'" in text
+    assert dedup(path, "--jsonl-field", "body", "--skip-bad") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].endswith("--jsonl-field: no line has a text in the field 'body'")
+    assert err.count(": skipped: ") == len(err.splitlines()) - 1 == len(TEXTS)
 
 
 def test_packed_files_that_are_damaged(tmp_path: Path, capsys: Captured) -> None:
     path, out = tmp_path / "texts.jsonl.gz", tmp_path / "out"
     whole = gzip.compress(b"\n".join(lines_of(TEXTS * 50)))
-    for content in (whole[:-20], b"no gzip", whole[:60] + bytes(20) + whole[80:]):
+    for content in (b"", whole[:-20], b"no gzip", whole[:60] + bytes(20) + whole[80:]):
         path.write_bytes(content)
         assert "texts.jsonl.gz: " in refused(capsys, path, "--out", out)
         assert not out.exists()
@@ -179,12 +189,15 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path, capsys: Captured, monkeyp
     monkeypatch.setattr("warphash.data.command.deduplicate", meddling)
     assert "texts.jsonl: has changed while it was read" in refused(capsys, path, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    # Neither is anything on the standard output.
+    path.write_bytes(b"\n".join(lines_of(TEXTS)))
+    assert "texts.jsonl: has changed while it was read" in refused(capsys, path)
 
 
 def test_standard_input(capfdbinary: Captured) -> None:
     lines = lines_of(TEXTS)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "warphash", "dedup", "-"],
+        [*COMMAND, "-"],
         input=b"\n".join(lines) + b"\n",
         capture_output=True,
         timeout=120,
@@ -192,77 +205,6 @@ def test_standard_input(capfdbinary: Captured) -> None:
     )
     assert done.stdout == b"".join(lines[i] + b"\n" for i in KEPT)
     assert b"documents" in done.stderr
-
-
-# ---- Text files and folders -----------------------------------------------------------------------------------------
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "texts"
-    (root / "b" / "deep").mkdir(parents=True)
-    (root / "a.txt").write_text(words(0))
-    (root / "b" / "copy.md").write_text("# " + words(0).title())
-    (root / "b" / "deep" / "other").write_bytes(b"\xef\xbb\xbf" + words(1).encode())
-    (root / "b.txt").write_text(words(2))
-    (root / "c.txt.gz").write_bytes(gzip.compress(words(1).encode()))
-    (root / "empty").write_text("")
-    return root
-
-
-def paths(output: bytes | str) -> list[str]:
-    return [Path(os.fsdecode(line)).name for line in output.splitlines()]
-
-
-def test_folders_give_kept_paths_sorted(folder: Path, capfdbinary: Captured) -> None:
-    assert dedup(folder) == 0
-    out = capfdbinary.readouterr().out
-    # Names of one folder in order, its folders where their names stand.
-    assert out.decode().splitlines() == [str(folder / name) for name in ("a.txt", "b/deep/other", "b.txt", "empty")]
-    assert dedup(folder / "b.txt", folder / "b", folder / "a.txt", folder / "b.txt") == 0
-    assert paths(capfdbinary.readouterr().out) == ["b.txt", "copy.md", "other"]
-
-
-def test_an_empty_folder_gives_nothing(tmp_path: Path, capfdbinary: Captured) -> None:
-    assert dedup(tmp_path) == 0
-    assert capfdbinary.readouterr().out == b""
-
-
-def test_names_that_are_no_text(folder: Path, capfdbinary: Captured) -> None:
-    odd = os.fsencode(folder) + b"/\xff\xfe.txt"
-    with open(odd, "w") as file:
-        file.write(words(9))
-    assert main(["dedup", os.fsdecode(odd)]) == 0
-    assert capfdbinary.readouterr().out == odd + b"\n"
-
-
-def test_files_that_cannot_be_read_are_refused_or_counted(folder: Path, tmp_path: Path, capsys: Captured) -> None:
-    out = tmp_path / "out"
-    (folder / "bad.bin").write_bytes(b"\x89PNG\r\n")
-    (folder / "dangling").symlink_to(tmp_path / "missing")
-    (folder / "linked").symlink_to(folder / "b")
-    (folder / "packed.gz").write_bytes(b"not packed")
-    os.mkfifo(folder / "pipe")
-    assert "bad.bin: is no UTF-8: invalid start byte at byte 0" in refused(capsys, folder, "--out", out)
-    assert not out.exists()
-    assert dedup(folder, "--out", out, "--skip-bad") == 0
-    assert paths(out.read_bytes()) == ["a.txt", "other", "b.txt", "empty"]
-    err = capsys.readouterr().err
-    assert [line.split()[-2] for line in err.splitlines() if "skipped as bad" in line] == ["5"]
-    for name, reason in (
-        ("dangling", "No such file"),
-        ("linked", "link to a folder"),
-        ("packed.gz", "gzip"),
-        ("pipe", "no regular"),
-    ):
-        only = tmp_path / f"only-{name}"
-        only.mkdir()
-        (folder / name).rename(only / name)
-        assert reason in refused(capsys, only)
-
-
-def test_the_output_file_in_the_folder_is_no_document(folder: Path) -> None:
-    out = folder / "kept"
-    assert dedup(folder, "--out", out) == 0
-    assert paths(out.read_bytes()) == ["a.txt", "other", "b.txt", "empty"]
 
 
 # ---- Wrong calls ----------------------------------------------------------------------------------------------------
@@ -284,7 +226,9 @@ def test_the_output_file_in_the_folder_is_no_document(folder: Path) -> None:
         (["good.jsonl", "--seed", "-1"], "seed must be at least 0"),
         (["good.jsonl", "--out", "no/such/folder"], "no/such/folder: No such file or directory"),
         (["good.jsonl", "--out", "folder"], "Is a directory"),
-        (["good.jsonl", "--out", "/dev/null"], "path must name a regular file or none"),
+        (["good.jsonl", "--out", "/dev/null"], "--out must name a regular file or none, got /dev/null"),
+        (["good.jsonl", "--null"], "--null: JSONL files give lines, no paths"),
+        (["pipe.jsonl"], "pipe.jsonl: must be a regular file"),
     ],
 )
 def test_wrong_calls(
@@ -294,8 +238,9 @@ def test_wrong_calls(
     Path("good.jsonl").write_bytes(b"\n".join(lines_of(TEXTS)))
     Path("folder").mkdir()
     Path("folder.jsonl").mkdir()
+    os.mkfifo("pipe.jsonl")
     assert text in refused(capsys, *arguments)
-    assert sorted(os.listdir()) == ["folder", "folder.jsonl", "good.jsonl"]
+    assert sorted(os.listdir()) == ["folder", "folder.jsonl", "good.jsonl", "pipe.jsonl"]
     assert os.listdir("folder") == []
 
 

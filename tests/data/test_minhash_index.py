@@ -195,6 +195,8 @@ def test_incomplete_states_are_refused(index: Index) -> None:
             index.load_state_dict(state)
     with pytest.raises(TypeError, match=r"^state must be a dict"):
         index.load_state_dict([1])
+    with pytest.raises(TypeError, match=r"^signatures must be a torch tensor"):
+        index.load_state_dict({**index.state_dict(), "signatures": [1]})
 
 
 def test_file(index: Index, texts: list[str], tmp_path: Path) -> None:

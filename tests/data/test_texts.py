@@ -11,6 +11,7 @@ import torch
 import warphash as wh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from warphash.data import sketches
 from warphash.data.sketches import Sketching
 from warphash.lsh.text.reference import text_shingles
 
@@ -272,3 +273,11 @@ def test_another_default_device_decides_nothing(texts: list[str]) -> None:
 def test_bad_input(texts_: object, options: dict[str, object], error: type, text: str) -> None:
     with pytest.raises(error, match=text):
         wh.data.deduplicate(texts_, **options)
+
+
+@pytest.mark.parametrize(("num_perm", "most"), [(128, 2**15), (2**17, 2**5), (2**20, 4)])
+def test_batches_hold_fewer_texts_the_longer_signatures_are(num_perm: int, most: int) -> None:
+    found = sketches.sketched(["one", "two"] * most, sketches.Sketching(num_perm=num_perm), sketches.Stages())
+    batch = next(found)
+    assert batch.signatures.shape == (most, num_perm)
+    assert batch.signatures.numel() <= 2**22

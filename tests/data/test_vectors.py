@@ -135,6 +135,12 @@ def test_the_card_finds_the_same(select: str) -> None:
         (torch.zeros(3, 2, dtype=torch.uint8), {"radius": 1.0}, TypeError, "^radius must be an int"),
         (torch.zeros(3, 2, dtype=torch.uint8), {"radius": 1, "select": "x"}, ValueError, "^select must be one of"),
         (torch.zeros(3, 2, dtype=torch.uint8), {"radius": 1, "groups": [1, 2]}, ValueError, "^groups must have one"),
+        (
+            torch.zeros(2, 2, dtype=torch.uint8),
+            {"radius": 1, "groups": [[0], [0, 1]]},
+            ValueError,
+            "^groups must have one",
+        ),
         (torch.zeros(3, 2, dtype=torch.uint8), {"radius": 1, "groups": [0.5] * 3}, TypeError, "^groups must be int"),
         (torch.zeros(3, 2, dtype=torch.uint8), {"radius": 1, "groups": ["a"] * 3}, TypeError, "^groups has dtype"),
         (torch.zeros(3, 2, dtype=torch.uint8), {"radius": 1, "groups": 7}, TypeError, "^groups must be a torch"),
@@ -180,6 +186,22 @@ def test_dhash_of_colours() -> None:
         assert torch.equal(wh.data.dhash((images // 64).to(dtype)), wh.data.dhash(images // 64))
     assert wh.data.dhash(images[:0]).shape == (0, 8)
     assert not wh.data.dhash(torch.full((1, 9, 9), float("nan"))).any()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("channels", [0, 3])
+def test_a_pixel_that_is_not_finite_spoils_the_bits_of_its_own_cells(bad: float, channels: int) -> None:
+    shape = (2, channels, 20, 31) if channels else (2, 20, 31)
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    whole = wh.hamming.unpack(wh.data.dhash(images), 64).reshape(2, 8, 8) > 0
+    images[0, ..., 9, 17] = bad
+    found = wh.hamming.unpack(wh.data.dhash(images), 64).reshape(2, 8, 8) > 0
+    assert torch.equal(found[1], whole[1])
+    # Row 9 of 20 lies in cell 3 of 8 (7.5 to 10), column 17 of 31 in cells 4 (13.8 to 17.2) and 5 of 9.
+    own = torch.zeros(8, 8, dtype=torch.bool)
+    own[3, 3:6] = True
+    assert not found[0][own].any()
+    assert torch.equal(found[0][~own], whole[0][~own])
 
 
 def test_dhash_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +266,26 @@ def test_images_of_many_sizes_and_from_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dtype", "name"),
+    [("<u2", "a.png"), ("<u2", "a.tiff"), (">u2", "a.tiff"), ("<i4", "a.tiff"), ("<f4", "a.tiff")],
+)
+def test_files_of_more_than_eight_bits(dtype: str, name: str, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    generator = np.random.default_rng(0)
+    pixels = [generator.integers(300, 2**15, (40, 50)).astype(dtype) for _ in range(3)]
+    files = []
+    for number, some in enumerate(pixels):
+        (tmp_path / str(number)).mkdir()
+        files.append(tmp_path / str(number) / name)
+        image.fromarray(some).save(files[-1])
+    with image.open(files[0]) as opened:
+        assert opened.mode.startswith(("I", "F"))
+    arrays = [some.astype(np.float64) for some in pixels]
+    assert len(wh.data.deduplicate_images(files, radius=0).keep) == 3
+    assert wh.data.deduplicate_images([*files, *arrays], radius=0).labels.tolist() == [0, 1, 2] * 2
+
+
+@pytest.mark.parametrize(
     ("images", "options", "error", "text"),
     [
         (torch.zeros(3, 4, dtype=torch.uint8), {}, ValueError, r"^images must be \[N, H, W\]"),
@@ -256,6 +298,8 @@ def test_images_of_many_sizes_and_from_files(tmp_path: Path) -> None:
         (5, {}, TypeError, "^images must be an array or an iterable of images, got int"),
         ([torch.zeros(5)], {}, ValueError, r"^images must hold \[H, W\] or \[C, H, W\]"),
         ([7], {}, TypeError, "^images must be a torch tensor"),
+        ([], {"size": 100}, ValueError, "^size must be at most 64, got 100"),
+        ([], {"size": 0}, ValueError, "^size must be at least 1"),
     ],
 )
 def test_bad_images(images: Any, options: dict[str, Any], error: type, text: str) -> None:

@@ -20,6 +20,7 @@ __all__ = ["deduplicate_images", "dhash"]
 
 _LARGEST_SIZE = 64
 _PIXELS = 1 << 24  # at a time, in float64
+_DEEP_MODES = ("I", "F")  # Pillow's modes of more than 8 bits begin so: I, I;16, I;16B, F
 
 
 def dhash(images: Any, size: int = 8) -> Any:
@@ -36,8 +37,9 @@ def dhash(images: Any, size: int = 8) -> Any:
         size: rows and columns of the hash, 1 to 64.
 
     Returns:
-        uint8 ``[N, ceil(size² / 8)]``, the layout of :func:`warphash.hamming.pack`: 8 bytes for the usual size. A NaN
-        gives 0.
+        uint8 ``[N, ceil(size² / 8)]``, the layout of :func:`warphash.hamming.pack`: 8 bytes for the usual size. A pixel
+        that is not finite (NaN, infinities) spoils the means of the areas that it lies in, and no others: the bits that
+        compare one of these are 0.
 
     Raises:
         TypeError: another dtype, ``size`` is no int.
@@ -55,14 +57,12 @@ def dhash(images: Any, size: int = 8) -> Any:
         raise ValueError(f"images must be [N, H, W] or [N, 1, 3 or 4, H, W], got shape {tuple(pixels.shape)}")
     if 0 in pixels.shape[-2:]:
         raise ValueError(f"images must have pixels, got shape {tuple(pixels.shape)}")
-    side = _checks.count("size", size, 1)
-    if side > _LARGEST_SIZE:
-        raise ValueError(f"size must be at most {_LARGEST_SIZE}, got {side}")
+    side = _checked_size(size)
     height, width = pixels.shape[-2:]
     rows, columns = (_areas(n, parts, pixels.device) for n, parts in ((height, side), (width, side + 1)))
     codes = [torch.empty(0, (side * side + 7) // 8, dtype=torch.uint8, device=pixels.device)]
     for some in pixels.detach().split(max(1, _PIXELS // (height * width))):
-        sums = rows @ _grey(some) @ columns.T
+        sums = _sums(_grey(some), rows, columns, pixels.dtype.is_floating_point)
         codes.append(hamming.pack((sums[..., 1:] > sums[..., :-1]).flatten(1), 0.5))
     return like(images, torch.cat(codes))
 
@@ -79,7 +79,8 @@ def deduplicate_images(
 
     Args:
         images: an array as :func:`dhash` takes it; or an iterable of images, each a path (read by Pillow) or an array
-            ``[H, W]`` or ``[C, H, W]``, which may differ in their sizes and are held one at a time.
+            ``[H, W]`` or ``[C, H, W]``, which may differ in their sizes and are held one at a time. Files of one
+            channel of 16 or 32 bits or of floating point are read as they are, others as red, green and blue of 8 bits.
         radius: the largest distance of near-duplicates, in bits of size².
         size: of the hash.
         groups: images of different groups are never near-duplicates; see :func:`deduplicate_vectors`.
@@ -96,12 +97,19 @@ def deduplicate_images(
     if hasattr(images, "__dlpack__") or hasattr(images, "__cuda_array_interface__"):
         codes = dhash(images, size)
     elif isinstance(images, Iterable):
-        side = _checks.count("size", size, 1)
+        side = _checked_size(size)
         none = torch.empty(0, (side * side + 7) // 8, dtype=torch.uint8, device="cpu")
         codes = torch.cat([none, *(_hash_of_one(image, side) for image in images)])
     else:
         raise TypeError(f"images must be an array or an iterable of images, got {type(images).__name__}")
     return deduplicate_vectors(codes, radius=radius, groups=groups, select=select)
+
+
+def _checked_size(size: Any) -> int:
+    side = _checks.count("size", size, 1)
+    if side > _LARGEST_SIZE:
+        raise ValueError(f"size must be at most {_LARGEST_SIZE}, got {side}")
+    return side
 
 
 def _areas(pixels: int, parts: int, device: torch.device) -> Tensor:
@@ -111,6 +119,14 @@ def _areas(pixels: int, parts: int, device: torch.device) -> Tensor:
     borders = torch.arange(parts + 1, device=device) * pixels
     overlap = torch.minimum(ends[1:], borders[1:, None]) - torch.maximum(ends[:-1], borders[:-1, None])
     return overlap.clamp(min=0).double()
+
+
+def _sums(grey: Tensor, rows: Tensor, columns: Tensor, floating: bool) -> Tensor:
+    """Of each area, NaN where not all of its pixels are finite. A product alone would carry 0 · NaN everywhere."""
+    if not floating or bool((finite := grey.isfinite()).all()):
+        return rows @ grey @ columns.T
+    spoiled = (rows > 0).double() @ (~finite).double() @ (columns > 0).double().T > 0
+    return (rows @ grey.where(finite, 0) @ columns.T).masked_fill(spoiled, float("nan"))
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -132,10 +148,12 @@ def _hash_of_one(image: Any, size: int) -> Tensor:
 
 
 def _read(path: Path) -> Tensor:
-    """uint8 [3, H, W]."""
+    """uint8 [3, H, W], or float64 [1, H, W] of what has more than 8 bits, which convert would cut off."""
     try:
         from PIL import Image
     except ImportError as error:
         raise ImportError("images from files need Pillow: pip install pillow") from error
     with Image.open(path) as image:
+        if image.mode.startswith(_DEEP_MODES):
+            return torch.from_numpy(np.array(image).astype(np.float64)).unsqueeze(0)
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

@@ -130,7 +130,8 @@ class MinHashIndex:
         for name, value in own.items():
             if type(state[name]) is not type(value) or state[name] != value:
                 raise ValueError(f"state has {name} {state[name]!r}, this index has {value!r}")
-        signatures = _checks.with_data("signatures", _checks.dense("signatures", as_tensor(state["signatures"])))
+        signatures = as_tensor(state["signatures"], "signatures")
+        signatures = _checks.with_data("signatures", _checks.dense("signatures", signatures))
         if signatures.dtype != torch.int32 or signatures.dim() != 2 or signatures.shape[1] != self.num_perm:
             raise ValueError(
                 f"state must have signatures int32 [N, {self.num_perm}], got {signatures.dtype} "

@@ -17,7 +17,8 @@ from ..lsh.text.functional import checked_ngram, checked_unit, lowered, shingles
 
 SCHEME = "affine32"
 RECALL = 0.99  # of pairs whose similarity is just the threshold
-_BATCH_CHARACTERS, _BATCH_TEXTS = 1 << 24, 1 << 15
+# What a batch holds at most: characters (but for its last text), texts, values of signatures.
+_BATCH_CHARACTERS, _BATCH_TEXTS, _BATCH_VALUES = 1 << 24, 1 << 15, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Batch:
 def sketched(texts: Iterable[str], sketching: Sketching, stages: Stages) -> Iterator[Batch]:
     """Shingles and signatures of texts, of which at most a batch is held at a time."""
     count = 0
-    for batch in _batches(texts, stages):
+    for batch in _batches(texts, max(1, min(_BATCH_TEXTS, _BATCH_VALUES // sketching.num_perm)), stages):
         with stages("shingles"):
             tokens, offsets = shingles_of_bytes(lowered(batch, count), ngram=sketching.ngram, unit=sketching.unit)
         count += len(batch)
@@ -117,7 +118,7 @@ def sketched(texts: Iterable[str], sketching: Sketching, stages: Stages) -> Iter
         yield Batch(tokens, offsets, signatures)
 
 
-def _batches(texts: Iterable[str], stages: Stages) -> Iterator[list[str]]:
+def _batches(texts: Iterable[str], most: int, stages: Stages) -> Iterator[list[str]]:
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise TypeError(f"texts must be a list or another iterable of str, got {type(texts).__name__}")
     source = iter(texts)
@@ -129,7 +130,7 @@ def _batches(texts: Iterable[str], stages: Stages) -> Iterator[list[str]]:
                 batch.append(text)
                 # What is no string is refused with its place, later.
                 characters += len(text) if isinstance(text, str) else 0
-                if characters >= _BATCH_CHARACTERS or len(batch) >= _BATCH_TEXTS:
+                if characters >= _BATCH_CHARACTERS or len(batch) >= most:
                     break
         if not batch:
             return

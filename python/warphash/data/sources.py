@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import json
 import os
 import shutil
@@ -13,7 +15,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NoReturn, cast
+
+from .._files import is_temporary
+from .streams import regular_files_of_streams
 
 STDIN = "-"
 _JSONL = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
@@ -27,17 +32,20 @@ class BadInputError(Exception):
 
 
 class Tally:
-    """What was read so far."""
+    """What is skipped as bad: counted, and named by a call of ``tell``."""
 
-    def __init__(self, skip_bad: bool) -> None:
+    def __init__(self, skip_bad: bool, tell: Callable[[str], None]) -> None:
         self.skip_bad = skip_bad
+        self.tell = tell
         self.skipped = 0
 
     def bad(self, place: str, reason: str) -> None:
-        """Counts what is skipped, or raises."""
+        """Takes note of what is skipped, or raises."""
+        error = BadInputError(place, reason)
         if not self.skip_bad:
-            raise BadInputError(place, reason)
+            raise error
         self.skipped += 1
+        self.tell(str(error))
 
 
 def is_jsonl(path: str) -> bool:
@@ -57,25 +65,40 @@ def _readable(path: str) -> Iterator[None]:
         raise BadInputError(path, _reason(error)) from error
 
 
-def _opened(raw: BinaryIO, path: str) -> BinaryIO:
-    return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb")) if path.lower().endswith(".gz") else raw
+def _unpacked(raw: io.BufferedReader, path: str) -> BinaryIO:
+    if not path.lower().endswith(".gz"):
+        return raw
+    if not raw.peek(1):  # gzip takes it for no members at all
+        raise gzip.BadGzipFile("is empty, which no packed file is")
+    return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+
+
+def _not_waiting(path: str, flags: int) -> int:
+    """An opener that does not wait for the writer of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 # ---- JSONL ----------------------------------------------------------------------------------------------------------
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no value of JSON")
+
+
 class JsonLines:
     """The lines of files, one after the other, that have a text in a field. They are read twice and held never.
 
-    ``-`` is the standard input, which is copied to a temporary file first.
+    ``-`` is the standard input, which is copied to a temporary file first. A file that is named twice is read as one.
     """
+
+    _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
     def __init__(self, paths: Sequence[str], field: str, tally: Tally) -> None:
         self.field = field
         self.tally = tally
         self._files = ExitStack()
-        self._sources: list[tuple[str, BinaryIO, os.stat_result]] = []
+        self._sources: list[tuple[str, io.BufferedReader, os.stat_result]] = []
         self._good: list[bytearray] = []  # of each file a 1 for each line that is a document
         try:
-            for path in paths:
+            for path in _distinct(paths):
                 with _readable(path):
                     raw = self._copy_of_stdin() if path == STDIN else self._regular(path)
                     self._sources.append((path, raw, os.fstat(raw.fileno())))
@@ -83,15 +106,15 @@ class JsonLines:
             self.close()
             raise
 
-    def _copy_of_stdin(self) -> BinaryIO:
-        copy = cast(BinaryIO, self._files.enter_context(tempfile.TemporaryFile(prefix="warphash-")))  # noqa: SIM115
+    def _copy_of_stdin(self) -> io.BufferedReader:
+        copy = cast(io.BufferedReader, self._files.enter_context(tempfile.TemporaryFile(prefix="warphash-")))  # noqa: SIM115
         with open(0, "rb", closefd=False) as stdin:
             shutil.copyfileobj(stdin, copy)
         copy.flush()
         return copy
 
-    def _regular(self, path: str) -> BinaryIO:
-        file = self._files.enter_context(open(path, "rb"))  # noqa: SIM115
+    def _regular(self, path: str) -> io.BufferedReader:
+        file = self._files.enter_context(open(path, "rb", opener=_not_waiting))  # noqa: SIM115
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise BadInputError(path, "must be a regular file, since it is read twice; use - for the standard input")
         return file
@@ -127,7 +150,7 @@ class JsonLines:
             raise BadInputError("--jsonl-field", f"no line has a text in the field {self.field!r}")
 
     def kept(self, keep: Iterable[int]) -> Iterator[bytes]:
-        """The lines of the documents with these ascending numbers, as they are."""
+        """The lines of the documents with these ascending numbers, as they are but for a byte order mark."""
         wanted = iter(keep)
         following = next(wanted, -1)
         number, unended = 0, False
@@ -139,7 +162,8 @@ class JsonLines:
                     if number == following:
                         if unended:
                             yield b"\n"
-                        yield line
+                        # Behind other lines it would be none.
+                        yield line.removeprefix(codecs.BOM_UTF8) if read == 1 else line
                         unended = not line.endswith(b"\n")  # a file's last line, which another file's may follow
                         following = next(wanted, -1)
                     number += 1
@@ -147,16 +171,20 @@ class JsonLines:
             if read != len(good) or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise BadInputError(path, "has changed while it was read")
 
-    def _lines(self, path: str, raw: BinaryIO) -> Iterator[bytes]:
+    def _lines(self, path: str, raw: io.BufferedReader) -> Iterator[bytes]:
         raw.seek(0)
         with _readable(path):
             # Not from the file itself, which would be closed where its lines are left early.
-            yield from iter(_opened(raw, path).readline, b"")
+            yield from iter(_unpacked(raw, path).readline, b"")
 
     def _parsed(self, line: bytes, first: bool) -> tuple[str | None, str, bool]:
         """(text or None, why not, whether the line is a JSON object)."""
+        if line.startswith(codecs.BOM_UTF8):
+            if not first:
+                return None, "has a byte order mark, which only the first line of a file may have", False
+            line = line.removeprefix(codecs.BOM_UTF8)
         try:
-            value = json.loads(line.decode("utf-8-sig" if first else "utf-8"))
+            value = self._decoder.decode(line.decode())
         except UnicodeDecodeError as error:
             return None, f"is no UTF-8: {error.reason} at byte {error.start}", False
         except json.JSONDecodeError as error:
@@ -173,6 +201,16 @@ class JsonLines:
         return text, "", True
 
 
+def _distinct(paths: Iterable[str]) -> Iterator[str]:
+    """The first path of each file."""
+    seen: set[str] = set()
+    for path in paths:
+        real = path if path == STDIN else os.path.realpath(path)
+        if real not in seen:
+            seen.add(real)
+            yield path
+
+
 def _kind(value: object) -> str:
     names = {
         dict: "an object",
@@ -187,20 +225,38 @@ def _kind(value: object) -> str:
 
 # ---- Text files -----------------------------------------------------------------------------------------------------
 class TextFiles:
-    """Files, each of which is a document; all files of folders and of the folders in them, sorted."""
+    """Files, each of which is a document; all files of folders and of the folders in them, sorted.
 
-    def __init__(self, paths: Sequence[str], tally: Tally) -> None:
+    A file that is met again, by a link or as another path, is no other document. Of what is found in folders left out
+    are the file ``out`` and those of stdout and stderr, files that :func:`warphash._files.whole_file` has not finished,
+    and links to folders, which may lead back: ``links`` counts these.
+
+    Args:
+        paths: of files and folders.
+        tally: of what cannot be read.
+        out: the path that will be written.
+        end: of each path.
+    """
+
+    def __init__(self, paths: Sequence[str], tally: Tally, out: str | None = None, end: bytes = b"\n") -> None:
         self.tally = tally
-        self._paths: list[str] = []
+        self.links = 0
+        self._end = end
         self._good: list[str] = []
         self._named = set(paths)
+        self._own = None if out is None else os.path.realpath(out)
+        self._streams = regular_files_of_streams()
+        self._paths = [path for path in _distinct(self._all(paths)) if self._fits_a_line(path)]
+
+    def _all(self, paths: Sequence[str]) -> Iterator[str]:
         for path in paths:
             with _readable(path):
                 # A path that does not exist is a mistake of the call, which nothing skips.
-                if stat.S_ISDIR(os.stat(path).st_mode):
-                    self._paths += self._inside(path)
-                else:
-                    self._paths.append(path)
+                is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+            if is_folder:
+                yield from self._inside(path)
+            else:
+                yield path
 
     def _inside(self, folder: str) -> list[str]:
         def failed(error: OSError) -> None:
@@ -208,10 +264,27 @@ class TextFiles:
 
         found = []
         for parent, folders, files in os.walk(folder, onerror=failed):
-            # A link to a folder is not followed: it may lead back. It is listed, so that it is not lost silently.
-            linked = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-            found += [os.path.join(parent, name) for name in (*files, *linked)]
+            self.links += sum(os.path.islink(os.path.join(parent, name)) for name in folders)
+            paths = (os.path.join(parent, name) for name in files if not is_temporary(name))
+            found += [path for path in paths if not self._is_output(path)]
         return sorted(found, key=lambda path: Path(path).parts)
+
+    def _is_output(self, path: str) -> bool:
+        if self._own is not None and os.path.realpath(path) == self._own:
+            return True
+        if not self._streams:
+            return False
+        try:
+            status = os.stat(path)
+        except OSError:
+            return False  # which reading it will tell
+        return (status.st_dev, status.st_ino) in self._streams
+
+    def _fits_a_line(self, path: str) -> bool:
+        if self._end == b"\n" and "\n" in path:
+            self.tally.bad(path, "has an end of line in its name: --null takes such")
+            return False
+        return True
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -230,21 +303,19 @@ class TextFiles:
                 yield text
 
     def kept(self, keep: Iterable[int]) -> Iterator[bytes]:
-        """The paths of the documents with these numbers, each with an end of line."""
+        """The paths of the documents with these numbers, each with its end."""
         for number in keep:
-            yield os.fsencode(self._good[number]) + b"\n"
+            yield os.fsencode(self._good[number]) + self._end
 
     def _text(self, path: str) -> str | None:
         try:
-            mode = os.stat(path).st_mode
-            if stat.S_ISDIR(mode):
-                self.tally.bad(path, "is a link to a folder")
-                return None
-            if not stat.S_ISREG(mode) and path not in self._named:  # a pipe in a folder may never end
+            # A pipe in a folder may never end, and a device may do anything when it is opened.
+            named = path in self._named
+            if not named and not stat.S_ISREG(os.stat(path).st_mode):
                 self.tally.bad(path, "is no regular file")
                 return None
-            with open(path, "rb") as raw:
-                return _opened(raw, path).read().decode("utf-8-sig")
+            with open(path, "rb", opener=None if named else _not_waiting) as raw:
+                return _unpacked(raw, path).read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             self.tally.bad(path, f"is no UTF-8: {error.reason} at byte {error.start}")
         except (OSError, EOFError, zlib.error) as error:

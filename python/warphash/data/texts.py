@@ -112,7 +112,7 @@ def deduplicate(
 
     Complexity: O(shingles · num_perm + candidates · shingles of a text). Memory: 8 bytes a distinct shingle of a text
     (up to memory_limit, then a file), 8 · (bands + 2) a text, 16 a candidate pair; of texts and signatures one batch
-    of 2^24 characters.
+    of at most 2^24 characters (beside its last text, which may be longer), 2^15 texts and 2^22 values of signatures.
 
     Sources: Broder, "On the resemblance and containment of documents", 1997; Leskovec, Rajaraman and Ullman, "Mining of
     Massive Datasets", chapter 3.

@@ -99,7 +99,10 @@ def _group_numbers(groups: Any, count: int) -> Tensor:
     if groups is None:
         return torch.zeros(count, dtype=torch.int64, device="cpu")
     if isinstance(groups, list | tuple | range):
-        groups = np.asarray(groups) if len(groups) else np.empty(0, np.int64)
+        try:
+            groups = np.asarray(groups) if len(groups) else np.empty(0, np.int64)
+        except ValueError as error:  # lists of several lengths
+            raise ValueError(f"groups must have one number for each of {count} codes: {error}") from None
     numbers = _checks.with_data("groups", _checks.dense("groups", as_tensor(groups, "groups")))
     if numbers.dtype.is_floating_point or numbers.dtype.is_complex or numbers.dtype == torch.bool:
         raise TypeError(f"groups must be integers, got {numbers.dtype}")
