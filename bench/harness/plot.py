@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,6 +105,7 @@ def _dots(
     turn: tuple[int, int],
 ) -> None:
     """A contestant's points: filled, or hollow where the workload says so. turn: its place among how many."""
+    named = False  # once in the legend, by filled marks where there are any
     for hollow in (False, True):
         dots = [(_dodge(at, *turn), rate) for at, rate, facts in placed if bool(facts.get("hollow")) is hollow]
         if not dots:
@@ -112,7 +114,8 @@ def _dots(
         if not hollow:
             paint = {"color": style["color"], "edgecolors": PAPER, "linewidths": 0.7}
         others = {key: value for key, value in style.items() if key != "color"}
-        axes.scatter(*np.array(dots).T, label=None if hollow else name, zorder=order, **paint, **others)
+        axes.scatter(*np.array(dots).T, label=name if not named else None, zorder=order, **paint, **others)
+        named = True
 
 
 def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], file: Path) -> bool:
@@ -169,7 +172,7 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
     figure.text(0.075, 0.945, f"{room.name}: contestants under the machine's roofs", fontsize=15, weight="bold")
     figure.text(0.075, 0.912, f"{where}, {settings['threads']} threads, {level}, {data['date'][:10]}", color=ROOF)
     if room.hollow:
-        axes.scatter([], [], facecolors=PAPER, edgecolors=ROOF, linewidths=1.4, label=room.hollow)
+        axes.scatter([], [], facecolors=PAPER, edgecolors=ROOF, linewidths=1.4, label=textwrap.fill(room.hollow, 24))
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, borderaxespad=0, labelspacing=0.85)
     if ours:
         legend.get_texts()[0].set_fontweight("bold")

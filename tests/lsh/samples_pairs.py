@@ -96,7 +96,6 @@ PAIRS = OpCase(
         *_bad_longs("keys", 0, "N, bands", keys(50, 4)),
         BadCall("mode", (keys(5, 2),), ValueError, "^mode must be one of all, chain, got 'star'", {"mode": "star"}),
         BadCall("mode is no word", (keys(5, 2),), ValueError, "^mode must be one of", {"mode": 1}),
-        BadCall("no data", (keys(5, 2).to("meta"),), ValueError, "^keys must hold data"),
         BadCall("negative", (keys(5, 2),), ValueError, "^max_bucket must be at least 0", {"max_bucket": -1}),
         BadCall("a float", (keys(5, 2),), TypeError, "^max_bucket must be an int", {"max_bucket": 2.0}),
         BadCall(

@@ -53,7 +53,7 @@ def candidate_pairs(keys: Any, *, max_bucket: int | None = None, mode: str = "al
 
     Complexity: O(N bands + P log P) as a rule. Workspace: 4 bytes a key, 8 bytes a pair, equal ones counted each.
     """
-    values = _checks.with_data("keys", _longs("keys", keys, "[N, bands]"))
+    values = _longs("keys", keys, "[N, bands]")
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
     most = -1 if max_bucket is None else _checks.count("max_bucket", max_bucket)
@@ -84,7 +84,7 @@ def bucket_sizes(keys: Any) -> Any:
 
     Complexity: O(N bands) as a rule. Workspace: 4 bytes a key.
     """
-    values = _checks.with_data("keys", _longs("keys", keys, "[N, bands]"))
+    values = _longs("keys", keys, "[N, bands]")
     return like(keys, torch.ops.warphash.lsh_bucket_sizes(values))
 
 
