@@ -18,7 +18,18 @@ from bench.harness.limits import memory_limit
 from bench.harness.workload import FULL, NAMED, QUICK, Contestant, Faster, Need, OfLimit, Room, Target, Workload
 from bench.lsh_bucket_peers import QUERY_PEERS, SUM_PEERS
 from bench.lsh_bucket_peers import SORT_PEERS as BUCKET_SORT_PEERS
-from bench.lsh_inputs import Codes, codes, documents, sequences, signatures, texts, vectors
+from bench.lsh_inputs import (
+    BANDS,
+    LENGTH,
+    PERMUTATIONS,
+    Codes,
+    codes,
+    documents,
+    sequences,
+    signatures,
+    texts,
+    vectors,
+)
 from bench.lsh_ours import (
     FAST,
     close,
@@ -163,8 +174,6 @@ def _sort(mode: str, *, heads: int, rows: int, targets: Sequence[Target] = ()) -
 
 # ---- sketches --------------------------------------------------------------------------------------------
 
-LENGTH, PERMUTATIONS, BANDS = 224, 128, 16
-
 
 def _minhash(count: int, mode: str, name: str = "") -> Workload:
     steps = float(count) * LENGTH * PERMUTATIONS
@@ -221,7 +230,7 @@ def _sketch_workloads(count: int = 100_000) -> list[Workload]:
             f"near-duplicates from tokens N={count // 1000}K",
             "near-duplicates",
             partial(documents, count=count, num_perm=PERMUTATIONS, duplicates=duplicates),
-            partial(solve_deduplicate, bands=BANDS),
+            solve_deduplicate,
             equal,
             DUPLICATE_PEERS,
             items=count,

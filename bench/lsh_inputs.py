@@ -13,6 +13,7 @@ import torch
 from bench.harness.workload import Settings
 
 SEED = 1
+LENGTH, PERMUTATIONS, BANDS = 224, 128, 16  # tokens or words of a document, values of its signature, bands of these
 
 
 def sample(problem: Any, settings: Settings, per_second: float) -> tuple[Any, Any, float]:
@@ -103,7 +104,7 @@ def _documents(count: int, length: int, duplicates: int) -> tuple[torch.Tensor, 
 
 
 def documents(
-    device: torch.device, *, count: int, length: int = 224, num_perm: int = 128, duplicates: int = 0
+    device: torch.device, *, count: int, length: int = LENGTH, num_perm: int = PERMUTATIONS, duplicates: int = 0
 ) -> Documents:
     tokens, offsets = _documents(count, length, duplicates)
     return Documents(tokens.to(device), offsets.to(device), num_perm, duplicates)
@@ -125,7 +126,7 @@ class Texts:
 
 
 @lru_cache(maxsize=1)
-def texts(device: torch.device, *, count: int, words: int = 224) -> Texts:
+def texts(device: torch.device, *, count: int, words: int = LENGTH) -> Texts:
     generator = np.random.default_rng(4)
     letters = generator.integers(ord("a"), ord("z") + 1, (1 << 15, 9), dtype=np.uint8)
     lengths = generator.integers(3, 10, len(letters))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bench.harness.workload import Contestant, Prepared, Settings
-from bench.lsh_inputs import SEED, Codes, Documents, Sequences, Signatures, Texts, Vectors
+from bench.lsh_inputs import BANDS, PERMUTATIONS, SEED, Codes, Documents, Sequences, Signatures, Texts, Vectors
 
 
 def as_arrays(result: Any) -> tuple[np.ndarray[Any, Any], ...]:
@@ -88,7 +88,7 @@ def solve_components(inputs: Signatures) -> Any:
     return _components(inputs.values, inputs.bands)
 
 
-def solve_deduplicate(inputs: Documents, bands: int = 16) -> Any:
+def solve_deduplicate(inputs: Documents, bands: int = BANDS) -> Any:
     """Signatures, bands, chains, components."""
     return _components(solve_minhash(inputs), bands)
 
@@ -97,7 +97,7 @@ def solve_texts(inputs: Texts) -> Any:
     """From strings to verified pairs and labels."""
     import warphash
 
-    return torch.as_tensor(warphash.data.deduplicate(inputs.texts, bands=16).labels)
+    return torch.as_tensor(warphash.data.deduplicate(inputs.texts, num_perm=PERMUTATIONS, bands=BANDS).labels)
 
 
 # ---- buckets ---------------------------------------------------------------------------------------------

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 
 from bench.harness.workload import Contestant, Prepared, Settings
-from bench.lsh_inputs import SEED, Documents, Signatures, Texts, sample
+from bench.lsh_inputs import BANDS, PERMUTATIONS, SEED, Documents, Signatures, Texts, sample
 from bench.lsh_ours import as_arrays
 
 BOTH = ("cpu", "cuda")
-BANDS, PERMUTATIONS = 16, 128
 
 
 # ---- our own functions in Python -------------------------------------------------------------------------

@@ -21,11 +21,9 @@ from warphash.lsh.pairs import reference as pair_reference
 from warphash.lsh.projections import reference as projection_reference
 from warphash.lsh.sketches import reference as sketch_reference
 
-_REFERENCES = {
-    wh.hamming: [hamming_reference],
-    wh.hashgrid: [hashgrid_reference],
-    wh.lsh: [projection_reference, sketch_reference, bucket_reference, pair_reference],
-}
+_REFERENCES = (
+    hamming_reference, hashgrid_reference, projection_reference, sketch_reference, bucket_reference, pair_reference
+)  # fmt: skip
 Call = tuple[str, Callable[..., Any], tuple[Any, ...]]
 
 
@@ -143,8 +141,7 @@ def expected(function: Callable[..., Any], arguments: tuple[Any, ...], device: t
     if function is gradients:
         return _gradients(hashgrid_reference.encode, *arguments)
     name = function.__name__
-    home = wh.hashgrid if function is wh.hashgrid.encode else wh.lsh if hasattr(wh.lsh, name) else wh.hamming
-    oracle = next(getattr(module, name) for module in _REFERENCES[home] if hasattr(module, name))
+    oracle = next(getattr(reference, name) for reference in _REFERENCES if hasattr(reference, name))
     return oracle(*arguments, **function.keywords) if isinstance(function, _With) else oracle(*arguments)
 
 

@@ -4,7 +4,6 @@
 #include <pybind11/pybind11.h>
 
 #include <limits>
-#include <stdexcept>
 #include <string>
 #include <tuple>
 
@@ -20,12 +19,10 @@ using namespace warphash::hamming;
 using Codes = py::array_t<uint8_t, py::array::c_style>;
 using Weights = py::array_t<float, py::array::c_style>;
 
-// The choice for searches goes without AMX where Linux refuses it; who names it here wants no other.
 Choice kernels_named(const std::string& name) {
-  const Choice choice = kernels_for(isa_named(name));
-  if (isa_named(name) == warphash::Isa::amx && choice.amx == nullptr)
-    throw std::runtime_error("isa amx: the operating system refuses the AMX tile state");
-  return choice;
+  const warphash::Isa isa = isa_named(name);
+  require_tiles(isa);
+  return kernels_for(isa);
 }
 
 Problem problem_of(const Codes& queries, const Codes& database) {

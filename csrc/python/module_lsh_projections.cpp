@@ -3,7 +3,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -49,13 +48,6 @@ int64_t rotations_of(const Signs& signs, const Vectors& x) {
   if (signs.ndim() != 3 || signs.shape(1) != 3 || 8 * signs.shape(2) != rotation_size(x.dim))
     throw py::value_error("signs must be uint8 [rotations, 3, size / 8]");
   return signs.shape(0);
-}
-
-// The choice goes without AMX where Linux refuses it; who names it here wants no other.
-void require_tiles(warphash::Isa level) {
-  using namespace warphash;
-  if (level == Isa::amx && machine_isa() == Isa::amx && !amx_permitted())
-    throw std::runtime_error("isa amx: the operating system refuses the AMX tile state");
 }
 
 py::array_t<uint8_t> simhash_on(const std::string& isa, const py::array& x, const py::array& planes, bool fast) {

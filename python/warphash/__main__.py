@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from . import build_info
 from .data import command as dedup
+from .data import streams
 
 
 def _text(value: Any) -> str:
@@ -63,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes once more at its end, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.silence(sys.stdout)
         return 1
     return result
 

@@ -12,18 +12,19 @@
 namespace warphash::lsh {
 namespace {
 
-bool bf16_in_cpuid() {
+struct Features {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1) != 0;
-}
-bool amx_bf16_in_cpuid() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0;
+};
+// Of the processor, by CPUID leaf 7; none where it has no such leaf.
+Features features(unsigned subleaf) {
+  Features found;
+  __get_cpuid_count(7, subleaf, &found.a, &found.b, &found.c, &found.d);
+  return found;
 }
 
 const FastTable& fast_table(Isa isa) {
-  static const bool in_cpuid = amx_bf16_in_cpuid();
-  return isa >= Isa::amx && in_cpuid && amx_permitted() ? fast_amx() : fast_avx512bf16();
+  static const bool has_amx_bf16 = features(0).d >> 22 & 1;
+  return isa >= Isa::amx && has_amx_bf16 && amx_permitted() ? fast_amx() : fast_avx512bf16();
 }
 
 // To nearest, ties to even.
@@ -110,8 +111,8 @@ void simhash_with(const FastTable& table, const Vectors& x, const Weights& plane
 }  // namespace
 
 bool has_simhash_fast(Isa isa) {
-  static const bool in_cpuid = bf16_in_cpuid();
-  return isa >= Isa::avx512 && in_cpuid;
+  static const bool has_avx512_bf16 = features(1).a >> 5 & 1;
+  return isa >= Isa::avx512 && has_avx512_bf16;
 }
 
 void simhash_fast(Isa isa, const Vectors& x, const Weights& planes, int64_t bits, uint8_t* codes) {

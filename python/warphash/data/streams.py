@@ -48,7 +48,7 @@ def write(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
     except (OSError, ValueError):
-        _silence(sys.stderr)
+        silence(sys.stderr)
 
 
 def send(file: BinaryIO) -> None:
@@ -59,11 +59,11 @@ def send(file: BinaryIO) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _silence(sys.stdout)
+        silence(sys.stdout)
         raise StdoutError(f"standard output: {error.strerror or error}") from error
 
 
-def _silence(stream: TextIO) -> None:
+def silence(stream: TextIO) -> None:
     """Leads a stream nowhere: Python flushes at its end what is still held, which must not fail again."""
     with suppress(OSError, ValueError):  # of a stream without a descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)

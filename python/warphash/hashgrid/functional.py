@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from .. import _checks
+from .._dtypes import compute_dtype
 from ..interop import as_tensor, like
-from .registration import compute_dtype, encoded
+from .registration import encoded
 from .registration_variation import variation
 from .spec import GridSpec
 

@@ -15,13 +15,9 @@ from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
 from .._batches import looped
+from .._dtypes import compute_dtype
 
 _ops = torch.ops.warphash
-
-
-def compute_dtype(table: torch.dtype) -> torch.dtype:
-    """In which dtype a table's points, sums and gradients are."""
-    return torch.float64 if table == torch.float64 else torch.float32
 
 
 # ---- Shapes ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
 from .._batches import looped
-from .registration import compute_dtype, level_count, level_rows
+from .._dtypes import compute_dtype
+from .registration import level_count, level_rows
 
 _ops = torch.ops.warphash
 

@@ -19,8 +19,9 @@ from torch.nn.functional import pad
 
 from .. import _checks, lsh
 from .._constants import constant, kept
+from .._dtypes import compute_dtype
 from .._random import Stream, checked_seed, words
-from .attention_blocks import Tiles, compute_dtype, tiled_attention, whole_attention
+from .attention_blocks import Tiles, tiled_attention, whole_attention
 from .autocast import autocast, without_autocast
 from .planes import FixedPlanes
 

@@ -20,16 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .._dtypes import compute_dtype
 from .autocast import without_autocast
 
 _aten = torch.ops.aten
 # Of the rows gathered for a part of the tiles: they are read right after, from the second-level cache.
 PART_BYTES = 4 << 20
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Of sums, logits and log-sum-exps."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 # ---- One attention, [N, Lq, d] against [N, Lk, d] -------------------------------------------------------------------
@@ -79,24 +75,20 @@ def attend_backward(
     """Gradients to q, k and v from those of (out, lse), the latter's None where it is zero."""
     of_out, of_lse = gradients
     out, lse = answer
-    if _fused(q, k, v) and of_lse is None:
+    if _fused(q, k, v):
+        operands = [of_out, q, k, v, out]
+        if of_lse is not None:
+            last = -of_lse.unsqueeze(-1).to(q.dtype)
+            operands = [
+                torch.cat([of_out, last], -1),
+                *(pad(x, (0, 1)) for x in (q, k, v)),
+                torch.cat([out, torch.ones_like(last)], -1),
+            ]
         found = _aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            *(x.unsqueeze(1) for x in (of_out, q, k, v, out)), lse.unsqueeze(1), 0.0, causal,
-            attn_mask=_masked(bias, q, k), scale=scale,
+            *(x.unsqueeze(1) for x in operands), lse.unsqueeze(1), 0.0, causal, attn_mask=_masked(bias, q, k),
+            scale=scale,
         )  # fmt: skip
-        to_q, to_k, to_v = (x.squeeze(1) for x in found)
-        return to_q, to_k, to_v
-    if _fused(q, k, v) and of_lse is not None:
-        ones = torch.ones_like(out[..., :1])
-        wider = [
-            torch.cat([of_out, -of_lse.unsqueeze(-1).to(q.dtype)], -1),
-            *(pad(x, (0, 1)) for x in (q, k, v)),
-            torch.cat([out, ones], -1),
-        ]
-        found = _aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            *(x.unsqueeze(1) for x in wider), lse.unsqueeze(1), 0.0, causal, attn_mask=_masked(bias, q, k), scale=scale
-        )
-        to_q, to_k, to_v = (x.squeeze(1)[..., :-1] for x in found)
+        to_q, to_k, to_v = (x.squeeze(1)[..., : q.shape[-1]] for x in found)
         return to_q, to_k, to_v
     wide = compute_dtype(q.dtype)
     weights = (_logits(q, k, bias, causal, scale) - lse.unsqueeze(-1)).exp()
@@ -300,9 +292,8 @@ def _tiles_backward(
             bias.flatten(0, 1).unsqueeze(1), False, scale,
         )  # fmt: skip
         place = _destination(queries, real, rows)
-        to_q.scatter_(
-            1, place.unsqueeze(-1).expand(-1, -1, q.shape[-1]), found[0].reshape(batch, place.shape[1], q.shape[-1])
-        )
+        spread = place.unsqueeze(-1).expand(-1, -1, q.shape[-1])
+        to_q.scatter_(1, spread, found[0].reshape(spread.shape))
         for total, sampled, part in zip((to_k, to_v), to_samples, found[1:], strict=True):
             by_tile = part.unflatten(0, (batch, -1)).to(wide)
             index = keys.flatten(1).unsqueeze(-1).expand(-1, -1, total.shape[-1])

@@ -15,10 +15,15 @@ def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[
     return contextlib.nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
+def autocast_is_on(device: torch.device) -> bool:
+    """Whether autocast is on for a device's operators."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
 def autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """As autocast hands them to an operator of half precision: all but float64 in its dtype, where it is on."""
-    device = tensors[0].device.type
-    if device == "meta" or not torch.is_autocast_enabled(device):
+    device = tensors[0].device
+    if not autocast_is_on(device):
         return tensors
-    dtype = torch.get_autocast_dtype(device)
+    dtype = torch.get_autocast_dtype(device.type)
     return tuple(x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x for x in tensors)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import _checks, lsh
+from .._dtypes import compute_dtype
 from .._random import checked_seed
 from .planes import FixedPlanes
 
@@ -104,13 +105,14 @@ class _HashedBehavior(FixedPlanes):
             codes = torch.where(_checked_mask(mask, items)[:, None, None], codes, -1)
         # One set of values against many tables: [B, heads, 1, L, d] and [B, heads, m, L]. Sums of a long history are
         # beyond float16.
-        found: Tensor = lsh.bucket_sum(_wide(values).unsqueeze(2), codes, self.num_buckets, validate=False)
+        wide = values.to(compute_dtype(values.dtype))
+        found: Tensor = lsh.bucket_sum(wide.unsqueeze(2), codes, self.num_buckets, validate=False)
         return found.permute(0, 2, 3, 1, 4).flatten(3)
 
     def _normalized(self, sums: Tensor) -> Tensor:
         if not self.normalize:
             return sums
-        parts = _wide(sums).unflatten(-1, (self.num_heads, -1))
+        parts = sums.to(compute_dtype(sums.dtype)).unflatten(-1, (self.num_heads, -1))
         # The direction does not depend on the scale, but squares may leave the range of the dtype.
         largest = parts.detach().abs().amax(-1, keepdim=True)
         empty = largest == 0
@@ -119,6 +121,9 @@ class _HashedBehavior(FixedPlanes):
         length = torch.where(empty, 1.0, parts.square().sum(-1, keepdim=True)).sqrt()
         table: Tensor = torch.where(empty, 0.0, parts / length).flatten(-2).to(sums.dtype)
         return table
+
+    def _table(self, sequence: Tensor, mask: Tensor | None) -> Tensor:
+        return self._normalized(self._sums(sequence, mask)).to(sequence.dtype)
 
     def _checked_sums(self, sums: Any, batch: int | None = None) -> Tensor:
         if not isinstance(sums, Tensor):
@@ -131,10 +136,6 @@ class _HashedBehavior(FixedPlanes):
         if sums.shape != shape:
             raise ValueError(f"sums must be [B, num_hashes, 2^bits, dim] = {shape}, got shape {tuple(sums.shape)}")
         return sums
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 class BehaviorSequenceEncoder(_HashedBehavior):
@@ -209,7 +210,7 @@ class BehaviorSequenceEncoder(_HashedBehavior):
 
     def forward(self, sequence: Tensor, mask: Tensor | None = None) -> Tensor:
         """Sequence [B, L, dim], mask [B, L] -> table [B, m, 2^b, dim]."""
-        return self._normalized(self._sums(sequence, mask)).to(sequence.dtype)
+        return self._table(sequence, mask)
 
 
 def _checked_mask(mask: Any, sequence: Tensor) -> Tensor:
@@ -284,7 +285,7 @@ class SDIMAttention(_HashedBehavior):
             items = self._checked("sequence", sequence, "[B, L, dim]")
             if items.shape[0] != asked.shape[0]:
                 raise ValueError(f"sequence must have B = {asked.shape[0]} rows, got shape {tuple(items.shape)}")
-            table = self._normalized(self._sums(items, mask)).to(items.dtype)
+            table = self._table(items, mask)
         elif mask is not None:
             raise ValueError("mask must be left out beside a table, which holds what was valid")
         return self._interest(asked, table)

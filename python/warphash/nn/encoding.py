@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import _C, _checks, hashgrid
+from .._dtypes import compute_dtype
 from ..hashgrid.functional import TABLE_DTYPES, checked_spec
-from ..hashgrid.registration import compute_dtype
 from ..hashgrid.spec import Axes, GridSpec
+from .autocast import autocast_is_on
 
 
 def progressive_levels(step: int, levels: int, *, share: float = 0.2, rate: float = 0.02, start: int = 200) -> int:
@@ -247,7 +248,7 @@ class HashGrid(nn.Module):
         wide = compute_dtype(self.table.dtype)
         # What autocast made of x upstream is no mistake of the caller's.
         narrow = x.is_floating_point() and x.dtype.itemsize < wide.itemsize
-        if narrow and not x.is_meta and torch.is_autocast_enabled(x.device.type):
+        if narrow and autocast_is_on(x.device):
             x = x.to(wide)
         if x.dtype != wide:
             raise TypeError(f"x must be {wide} for a table of {self.table.dtype}, got {x.dtype}")

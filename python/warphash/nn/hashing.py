@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import _checks, hamming
+from .autocast import autocast_is_on
 
 BINARIZERS = ("sign_ste", "tanh", "bihalf", "bn_sign")
 
@@ -204,5 +205,5 @@ class HashHead(nn.Module):
         weight = self.linear.weight
         if x.device != weight.device:
             raise ValueError(f"x is on {x.device} and the layer's weight on {weight.device}")
-        if x.dtype != weight.dtype and not (x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)):
+        if x.dtype != weight.dtype and not autocast_is_on(x.device):
             raise TypeError(f"x is {x.dtype} and the layer's weight {weight.dtype}; convert one, or use autocast")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from .. import _checks
-from ..hashgrid.registration import compute_dtype
+from .._dtypes import compute_dtype
 from . import sdf_passes
 from .autocast import without_autocast
 from .encoding import HashGrid

@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from ..hashgrid.registration import HashgridBackward, encoded
 from . import workers
+from .autocast import without_autocast
 
 BETA = 100.0  # of softplus
 # Beyond BETA z = 40 softplus is z to the last bit of float64; torch's own 20 leaves a step of 2e-9 in the derivative.
@@ -222,7 +223,7 @@ class Passes(torch.autograd.Function):
         """From the gradients of both outputs to those of x, table and weights."""
         needed = (ctx.needs_input_grad[0], ctx.needs_input_grad[2], any(ctx.needs_input_grad[6:]))
         saved = ctx.saved_tensors  # once: checkpointing unpacks a tensor a single time
-        with torch.autocast(saved[0].device.type, enabled=False):
+        with without_autocast(saved[0].device):
             to_x, to_table, *to_weights = PassesBackward.apply(  # type: ignore[no-untyped-call]
                 to_out, to_gradient, ctx.grid, ctx.smooth, ctx.deterministic, needed, *saved
             )
