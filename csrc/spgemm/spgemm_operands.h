@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tensors of a call to patterns, for the CPU and the CUDA entries alike.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "common/checks.h"
+#include "spgemm/spgemm.h"
+
+namespace warphash::spgemm {
+
+inline Semiring semiring_of(int64_t semiring) {
+  STD_TORCH_CHECK(semiring >= 0 && semiring <= 3,
+                  "semiring must be 0 (plus_times), 1 (or_and), 2 (min_plus) or 3 (max_times), got ", semiring);
+  return static_cast<Semiring>(semiring);
+}
+
+inline int64_t checked_columns(int64_t columns) {
+  STD_TORCH_CHECK(columns >= 0 && columns <= std::numeric_limits<int32_t>::max(), "columns must be in [0, 2^31), got ",
+                  columns);
+  return columns;
+}
+
+// Row pointers as int64, columns as int32: copies where they are the other type. `index` is the type that came.
+struct PatternOperand {
+  Tensor crow, col;
+  ScalarType index;
+  Pattern pattern;
+
+  PatternOperand(const Tensor& given_crow, const Tensor& given_col, int64_t columns, const char* name)
+      : crow(given_crow), col(given_col), index(given_col.scalar_type()) {
+    STD_TORCH_CHECK(crow.dim() == 1 && col.dim() == 1, name, "'s row pointers and columns must be 1-D");
+    STD_TORCH_CHECK(index == ScalarType::Int || index == ScalarType::Long, name, "'s indices must be int32 or int64");
+    STD_TORCH_CHECK(crow.scalar_type() == index, name, "'s row pointers and columns must share their dtype");
+    STD_TORCH_CHECK(crow.size(0) >= 1, name, "'s row pointers must have an entry for each row and one more");
+    check_same_device(crow, "row pointers", col, "columns");
+    if (index == ScalarType::Int) crow = torch::stable::to(crow, ScalarType::Long);
+    if (index == ScalarType::Long) col = torch::stable::to(col, ScalarType::Int);
+    crow = torch::stable::contiguous(crow), col = torch::stable::contiguous(col);
+    pattern = {crow.const_data_ptr<int64_t>(), col.const_data_ptr<int32_t>(), crow.size(0) - 1,
+               checked_columns(columns), col.size(0)};
+  }
+};
+
+// A pattern and its values, one an entry.
+struct CsrOperand : PatternOperand {
+  Tensor values;
+
+  CsrOperand(const Tensor& given_crow, const Tensor& given_col, const Tensor& given_values, int64_t columns,
+             const char* name)
+      : PatternOperand(given_crow, given_col, columns, name), values(torch::stable::contiguous(given_values)) {
+    STD_TORCH_CHECK(values.dim() == 1 && values.size(0) == pattern.entries, name, " must have a value for each entry");
+    check_same_device(crow, "row pointers", values, "values");
+  }
+  template <class Value>
+  Csr<Value> csr() const {
+    return {pattern, static_cast<const Value*>(values.const_data_ptr())};
+  }
+};
+
+// What the operands of one product share.
+inline void check_operands(const PatternOperand& a, const PatternOperand& b) {
+  STD_TORCH_CHECK(a.pattern.columns == b.pattern.rows, "a must have as many columns as b has rows, got ",
+                  a.pattern.columns, " and ", b.pattern.rows);
+  STD_TORCH_CHECK(a.index == b.index, "a and b must share their index dtype");
+  check_same_device(a.crow, "a", b.crow, "b");
+}
+
+}  // namespace warphash::spgemm
