@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The product of two CSR matrices, row by row, in two passes: entries of each row are counted, then written where they
+// belong, in memory of exactly their size. Torch-free.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/isa.h"
+#include "spgemm/spgemm.h"
+
+namespace warphash::spgemm {
+
+// Of the values that are summed; none: a product of patterns.
+enum class ValueKind : int { none, float32, float64, int32, int64, boolean };
+// What becomes of float32 sums when they are written.
+enum class Narrowing : int { none, float16, bfloat16 };
+
+struct ProductOperands {
+  Pattern a, b;
+  Pattern exclude;  // entries that the product must not have; crow is null where there is no such pattern
+};
+struct ProductValues {
+  ValueKind kind;
+  Semiring semiring;
+  const void *a, *b;  // [entries of a], [entries of b]
+};
+struct ProductOutput {
+  void* col;  // int64 where wide, else int32
+  bool wide;
+  void* values;
+  Narrowing narrowing;
+};
+
+class Product {
+ public:
+  // Checks the operands: std::invalid_argument where row pointers are broken, columns of b do not ascend or sizes do not
+  // fit, std::out_of_range where a column is not in its matrix. Then counts; crow is [rows + 1] row pointers of the product.
+  Product(Isa isa, const ProductOperands& operands, int64_t* crow);
+
+  int64_t entries() const { return crow_[operands_.a.rows]; }
+
+  // Writes all entries.
+  void fill(const ProductValues& values, const ProductOutput& output) const;
+
+ private:
+  void cut_blocks();
+
+  Isa isa_;
+  ProductOperands operands_;
+  int64_t* crow_;
+  std::vector<int64_t>
+      cuts_;  // blocks of rows with about as many products each: block i is rows [cuts[i], cuts[i + 1])
+};
+
+}  // namespace warphash::spgemm

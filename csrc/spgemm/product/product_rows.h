@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels of the product by instruction set: they count or write rows [first, last).
+#pragma once
+
+#include <cstdint>
+
+#include "spgemm/product/product.h"
+#include "spgemm/product/product_scratch.h"
+
+namespace warphash::spgemm {
+
+// counts [rows]: entries of each row of the product.
+using CountRows = void (*)(const ProductOperands&, Scratch&, int64_t first, int64_t last, int64_t* counts);
+
+struct FillTask {
+  const ProductOperands& operands;
+  const ProductValues& values;
+  Scratch& scratch;
+  int64_t first, last;
+  const int64_t* crow;  // [rows + 1]: where each row begins in the output
+  const ProductOutput& output;
+};
+using FillRows = void (*)(const FillTask&);
+
+void count_rows_scalar(const ProductOperands&, Scratch&, int64_t first, int64_t last, int64_t* counts);
+void fill_rows_scalar(const FillTask&);
+
+}  // namespace warphash::spgemm

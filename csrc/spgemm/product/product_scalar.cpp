@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of the product without vectors: see product_windows.h. Flags are read eight at a time, as one word.
+#include <cstring>
+
+#include "spgemm/product/product_windows.h"
+
+namespace warphash::spgemm {
+namespace {
+
+struct ScalarLanes {
+  static constexpr int64_t sorts_up_to = 0;
+
+  // Bit i: whether flag i of 64 is set; all are zero afterwards.
+  static uint64_t take_flags(uint8_t* flags) {
+    uint64_t mask = 0;
+    for (int i = 0; i < 8; ++i) {
+      uint64_t eight;
+      std::memcpy(&eight, flags + 8 * i, 8);
+      // Flags are 0 or 1: the product gathers them in the topmost byte.
+      mask |= (eight * 0x0102040810204080ull >> 56) << 8 * i;
+    }
+    std::memset(flags, 0, 64);
+    return mask;
+  }
+
+  static void write_columns(uint64_t mask, int32_t column, int32_t* columns, int64_t room) {
+    for (int64_t i = 0; mask != 0 && i < room; mask &= mask - 1) columns[i++] = column + __builtin_ctzll(mask);
+  }
+  template <class A>
+  static void write(uint64_t mask, int32_t column, typename A::Value* sums, int32_t* columns, typename A::Value* values,
+                    int64_t room) {
+    int64_t i = 0;
+    for (; mask != 0 && i < room; mask &= mask - 1, ++i) {
+      const int bit = __builtin_ctzll(mask);
+      columns[i] = column + bit, values[i] = sums[bit], sums[bit] = A::zero();
+    }
+  }
+};
+
+}  // namespace
+
+void count_rows_scalar(const ProductOperands& operands, Scratch& scratch, int64_t first, int64_t last,
+                       int64_t* counts) {
+  count_rows<ScalarLanes>(operands, scratch, first, last, counts);
+}
+
+void fill_rows_scalar(const FillTask& task) { fill_rows<ScalarLanes>(task); }
+
+}  // namespace warphash::spgemm

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+// One row of the product, whatever the instruction set: which accumulator it takes and how its entries are made. `Lanes`
+// is the instruction set's part. Bound: for long rows, one product a step, a load and a store of its sum; for short rows
+// that scatter, a cache miss for each row of B; for all, first writes to the pages of the output.
+//
+// A window of columns has sums that stand ready at the semiring's zero, and flags that are only ever stored to, never read
+// and changed: bits would wait for each other on the columns that all rows have. One coarse flag for 64 columns lets the
+// row's entries be found in the order of columns without a look at all of them. A row whose columns span more than a window
+// is taken window by window, or, where it is too short for that, its products are sorted. Entries are summed in the
+// order of A's columns on all ways, so they have the same bits on all.
+#pragma once
+
+#include <cstdint>
+
+#include "common/half.h"
+#include "spgemm/product/product_rows.h"
+#include "spgemm/semirings.h"
+
+namespace warphash::spgemm {
+namespace {
+
+constexpr int64_t group = 64;                       // columns of a coarse flag
+constexpr int64_t most_window = int64_t{1} << 18;   // columns
+constexpr int64_t window_bytes = int64_t{1} << 19;  // of sums: about half of the second cache
+
+constexpr int64_t most_sorted = int64_t{1} << 31;  // products of a row
+
+// Stands for the semiring where there are no values.
+struct NoAlgebra {
+  using Value = uint8_t;
+  static constexpr bool valued = false;
+  static constexpr Value zero() { return 0; }
+  static Value times(Value, Value) { return 0; }
+  static Value plus(Value, Value) { return 0; }
+};
+template <class V, class Ring>
+struct Algebra : Ring {
+  using Value = V;
+  static constexpr bool valued = true;
+};
+
+// Where entries go: into the output itself, or into a piece that is widened or narrowed on its way there.
+template <class A>
+class Sink {
+  using Value = typename A::Value;
+
+ public:
+  int32_t* columns = nullptr;  // of the next entries
+  Value* values = nullptr;
+  int64_t room = 0;  // how many entries may be put before the next commit
+
+  Sink(const ProductOutput& output, Scratch& scratch, int64_t begin, int64_t end, int64_t most)
+      : output_(output), at_(begin), direct_(!output.wide && output.narrowing == Narrowing::none), room_all_(end) {
+    if (direct_) {
+      columns = static_cast<int32_t*>(output.col) + begin;
+      if constexpr (A::valued) values = static_cast<Value*>(output.values) + begin;
+      room = end - begin;
+      return;
+    }
+    room = most;
+    scratch.piece_columns.reserve(static_cast<size_t>(most) * sizeof(int32_t));
+    columns = reinterpret_cast<int32_t*>(scratch.piece_columns.data());
+    if constexpr (A::valued) {
+      scratch.piece_values.reserve(static_cast<size_t>(most) * sizeof(Value));
+      values = reinterpret_cast<Value*>(scratch.piece_values.data());
+    }
+  }
+
+  void commit(int64_t count) {
+    if (count > room_all_ - at_) count = room_all_ - at_;
+    if (direct_) {
+      columns += count, room -= count;
+      if constexpr (A::valued) values += count;
+    } else if (output_.wide) {
+      int64_t* to = static_cast<int64_t*>(output_.col) + at_;
+      for (int64_t i = 0; i < count; ++i) to[i] = columns[i];
+    } else {
+      int32_t* to = static_cast<int32_t*>(output_.col) + at_;
+      for (int64_t i = 0; i < count; ++i) to[i] = columns[i];
+    }
+    if constexpr (A::valued)
+      if (!direct_) commit_values(count);
+    at_ += count;
+  }
+
+ private:
+  void commit_values(int64_t count) {
+    if (output_.narrowing == Narrowing::none) {
+      Value* to = static_cast<Value*>(output_.values) + at_;
+      for (int64_t i = 0; i < count; ++i) to[i] = values[i];
+    } else {
+      uint16_t* to = static_cast<uint16_t*>(output_.values) + at_;
+      if (output_.narrowing == Narrowing::float16)
+        for (int64_t i = 0; i < count; ++i) to[i] = float16_of_float(static_cast<float>(values[i]));
+      else
+        for (int64_t i = 0; i < count; ++i) to[i] = bfloat16_of_float(static_cast<float>(values[i]));
+    }
+  }
+  const ProductOutput& output_;
+  int64_t at_;
+  bool direct_;
+  int64_t room_all_;
+};
+
+template <class Lanes, class A>
+class Rows {
+  using Value = typename A::Value;
+
+ public:
+  Rows(const ProductOperands& operands, const Value* a_values, const Value* b_values, Scratch& scratch)
+      : a_(operands.a),
+        b_(operands.b),
+        exclude_(operands.exclude),
+        a_values_(a_values),
+        b_values_(b_values),
+        scratch_(scratch),
+        window_(window_columns(operands.b.columns)) {}
+
+  // The most entries that one commit of a sink has.
+  int64_t piece() const { return window_; }
+
+  // The number of entries of row i, written into the sink where there is one.
+  template <bool counting>
+  int64_t row(int64_t i, Sink<A>* sink) {
+    const int64_t begin = a_.crow[i], end = a_.crow[i + 1];
+    int64_t products = 0, rows = 0, only = begin;
+    int32_t low = INT32_MAX, high = -1;
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
+      if (from == to) continue;
+      if constexpr (!counting && A::valued) __builtin_prefetch(b_values_ + from);
+      products += to - from, ++rows, only = k;
+      if (b_.col[from] < low) low = b_.col[from];
+      if (b_.col[to - 1] > high) high = b_.col[to - 1];
+    }
+    if (rows == 0) return 0;
+    open_exclusion(i);
+    if (rows == 1) return one_row<counting>(only, sink);
+    const int64_t base = low / group * group, span = high + 1 - base;
+    const int64_t windows = (span + window_ - 1) / window_;
+    if (products <= most_sorted && (products <= Lanes::sorts_up_to || products < (windows - 1) * (end - begin) / 2))
+      return by_sorting<counting>(begin, end, products, sink);
+    reserve_window();
+    if (windows == 1) {
+      for (int64_t k = begin; k < end; ++k) {
+        const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
+        if (k + 2 < end) prefetch_row<counting>(a_.col[k + 2]);
+        add<counting>(k, from, to, base);
+      }
+      return take<counting>(base, span, sink);
+    }
+    return window_by_window<counting>(begin, end, base, high + int64_t{1}, windows, sink);
+  }
+
+ private:
+  static int64_t window_columns(int64_t columns) {
+    int64_t most = A::valued ? window_bytes / static_cast<int64_t>(sizeof(Value)) : most_window;
+    if (most > most_window) most = most_window;
+    // A window begins at a multiple of 64 at or before the row's first column.
+    const int64_t all = (columns + group - 1) / group * group;
+    return all < most ? all : most;
+  }
+
+  void reserve_window() {
+    const int64_t groups = window_ / group;
+    if (!scratch_.flags.reserve(static_cast<size_t>(window_)) && sums_ready_) return;
+    scratch_.coarse.reserve(static_cast<size_t>((groups + 63) / 64 * 64));
+    flags_ = scratch_.flags.data(), coarse_ = scratch_.coarse.data();
+    if constexpr (A::valued) {
+      const bool fresh = scratch_.sums.reserve(static_cast<size_t>(window_) * sizeof(Value));
+      sums_ = reinterpret_cast<Value*>(scratch_.sums.data());
+      if (fresh && A::zero() != Value(0))
+        for (int64_t c = 0; c < window_; ++c) sums_[c] = A::zero();
+    }
+    sums_ready_ = true;
+  }
+
+  template <bool counting>
+  void prefetch_row(int32_t row) const {
+    const int64_t at = b_.crow[row];
+    __builtin_prefetch(b_.col + at);
+    if constexpr (!counting && A::valued) __builtin_prefetch(b_values_ + at);
+  }
+
+  // ---- windows ----------------------------------------------------------------------------------------------------
+  // Products of A's entry k with entries [from, to) of B, all within the window that begins at column base.
+  template <bool counting>
+  void add(int64_t k, int64_t from, int64_t to, int64_t base) {
+    const int32_t* col = b_.col;
+    uint8_t *flags = flags_ - base, *coarse = coarse_ - base / group;
+    int64_t q = from;
+    if constexpr (counting || !A::valued) {
+      for (; q + 4 <= to; q += 4) mark4(flags, coarse, col + q);
+      for (; q < to; ++q) flags[col[q]] = 1, coarse[col[q] / group] = 1;
+    } else {
+      const Value a = a_values_[k];
+      const Value* b = b_values_;
+      Value* sums = sums_ - base;
+      // Columns of one row differ, so four sums at a time do not wait for each other.
+      for (; q + 4 <= to; q += 4) {
+        const uint32_t c0 = col[q], c1 = col[q + 1], c2 = col[q + 2], c3 = col[q + 3];
+        const Value s0 = A::plus(sums[c0], A::times(a, b[q])), s1 = A::plus(sums[c1], A::times(a, b[q + 1]));
+        const Value s2 = A::plus(sums[c2], A::times(a, b[q + 2])), s3 = A::plus(sums[c3], A::times(a, b[q + 3]));
+        sums[c0] = s0, sums[c1] = s1, sums[c2] = s2, sums[c3] = s3;
+        mark4(flags, coarse, col + q);
+      }
+      for (; q < to; ++q) {
+        const uint32_t c = col[q];
+        sums[c] = A::plus(sums[c], A::times(a, b[q]));
+        flags[c] = 1, coarse[c / group] = 1;
+      }
+    }
+  }
+  static void mark4(uint8_t* flags, uint8_t* coarse, const int32_t* col) {
+    const uint32_t c0 = col[0], c1 = col[1], c2 = col[2], c3 = col[3];
+    flags[c0] = 1, flags[c1] = 1, flags[c2] = 1, flags[c3] = 1;
+    coarse[c0 / group] = 1, coarse[c1 / group] = 1, coarse[c2 / group] = 1, coarse[c3 / group] = 1;
+  }
+
+  // Entries of the window, whose flags and sums are as before afterwards.
+  template <bool counting>
+  int64_t take(int64_t base, int64_t columns, Sink<A>* sink) {
+    exclude_from_window<counting>(base, base + columns);
+    const int64_t groups = (columns + group - 1) / group;
+    int64_t count = 0;
+    for (int64_t first = 0; first < groups; first += 64) {
+      uint64_t some = Lanes::take_flags(coarse_ + first);
+      for (; some != 0; some &= some - 1) {
+        const int64_t g = first + __builtin_ctzll(some);
+        const uint64_t mask = Lanes::take_flags(flags_ + g * group);
+        if constexpr (!counting) {
+          const int32_t column = static_cast<int32_t>(base + g * group);
+          if constexpr (A::valued)
+            Lanes::template write<A>(mask, column, sums_ + g * group, sink->columns + count, sink->values + count,
+                                     sink->room - count);
+          else
+            Lanes::write_columns(mask, column, sink->columns + count, sink->room - count);
+        }
+        count += __builtin_popcountll(mask);
+      }
+    }
+    if constexpr (!counting) sink->commit(count);
+    return count;
+  }
+
+  template <bool counting>
+  int64_t window_by_window(int64_t begin, int64_t end, int64_t base, int64_t limit, int64_t windows, Sink<A>* sink) {
+    scratch_.cursors.reserve(static_cast<size_t>(end - begin) * sizeof(int64_t));
+    int64_t* cursors = reinterpret_cast<int64_t*>(scratch_.cursors.data());
+    for (int64_t k = begin; k < end; ++k) cursors[k - begin] = b_.crow[a_.col[k]];
+    // Windows of about one size.
+    const int64_t width = ((limit - base + windows - 1) / windows + group - 1) / group * group;
+    int64_t count = 0;
+    for (; base < limit; base += width) {
+      const int64_t stop = base + width < limit ? base + width : limit;
+      for (int64_t k = begin; k < end; ++k) {
+        const int64_t from = cursors[k - begin], to = b_.crow[a_.col[k] + 1];
+        int64_t q = from;
+        while (q + 8 <= to && b_.col[q + 7] < stop) q += 8;
+        while (q < to && b_.col[q] < stop) ++q;
+        add<counting>(k, from, q, base);
+        cursors[k - begin] = q;
+      }
+      count += take<counting>(base, stop - base, sink);
+    }
+    return count;
+  }
+
+  // ---- exclusion ----------------------------------------------------------------------------------------------------
+  void open_exclusion(int64_t i) {
+    if (exclude_.crow != nullptr) excluded_ = exclude_.crow[i], excluded_end_ = exclude_.crow[i + 1];
+  }
+  template <bool counting>
+  void exclude_from_window(int64_t base, int64_t stop) {
+    for (; excluded_ < excluded_end_ && exclude_.col[excluded_] < stop; ++excluded_) {
+      const int64_t c = exclude_.col[excluded_] - base;
+      if (c < 0) continue;
+      flags_[c] = 0;
+      if constexpr (!counting && A::valued) sums_[c] = A::zero();
+    }
+  }
+  // Columns are asked for in ascending order.
+  bool is_excluded(int32_t column) {
+    while (excluded_ < excluded_end_ && exclude_.col[excluded_] < column) ++excluded_;
+    return excluded_ < excluded_end_ && exclude_.col[excluded_] == column;
+  }
+
+  // ---- rows without a window ----------------------------------------------------------------------------------------
+  template <bool counting>
+  int64_t one_row(int64_t k, Sink<A>* sink) {
+    const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
+    const bool excludes = excluded_ < excluded_end_;
+    if constexpr (counting) {
+      if (!excludes) return to - from;
+      int64_t count = 0;
+      for (int64_t q = from; q < to; ++q) count += !is_excluded(b_.col[q]);
+      return count;
+    } else {
+      int64_t count = 0, put = 0;
+      for (int64_t q = from; q < to; ++q) {
+        if (excludes && is_excluded(b_.col[q])) continue;
+        if (put == sink->room) sink->commit(put), put = 0;
+        if (put == sink->room) break;
+        sink->columns[put] = b_.col[q];
+        if constexpr (A::valued) sink->values[put] = A::plus(A::zero(), A::times(a_values_[k], b_values_[q]));
+        ++put, ++count;
+      }
+      sink->commit(put);
+      return count;
+    }
+  }
+
+  template <bool counting>
+  int64_t by_sorting(int64_t begin, int64_t end, int64_t products, Sink<A>* sink) {
+    constexpr bool with_values = !counting && A::valued;
+    scratch_.keys.reserve(static_cast<size_t>(products) * sizeof(uint64_t));
+    scratch_.spare.reserve(static_cast<size_t>(products) * sizeof(uint64_t));
+    if constexpr (with_values) scratch_.products.reserve(static_cast<size_t>(products) * sizeof(Value));
+    uint64_t* keys = reinterpret_cast<uint64_t*>(scratch_.keys.data());
+    Value* made = reinterpret_cast<Value*>(scratch_.products.data());
+    int64_t count = 0;
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t to = b_.crow[a_.col[k] + 1];
+      for (int64_t q = b_.crow[a_.col[k]]; q < to; ++q, ++count) {
+        keys[count] = static_cast<uint64_t>(static_cast<uint32_t>(b_.col[q])) << 32 | static_cast<uint32_t>(count);
+        if constexpr (with_values) made[count] = A::times(a_values_[k], b_values_[q]);
+      }
+    }
+    // Products of one column stay in their order: it stands in the low half.
+    sort_keys(keys, reinterpret_cast<uint64_t*>(scratch_.spare.data()), products, 32,
+              32 - __builtin_clz(static_cast<uint32_t>(b_.columns)));
+    int64_t entries = 0, put = 0;
+    for (int64_t at = 0; at < products;) {
+      const int32_t column = static_cast<int32_t>(keys[at] >> 32);
+      Value sum = A::zero();
+      for (; at < products && static_cast<int32_t>(keys[at] >> 32) == column; ++at)
+        if constexpr (with_values) sum = A::plus(sum, made[static_cast<uint32_t>(keys[at])]);
+      if (is_excluded(column)) continue;
+      if constexpr (!counting) {
+        if (put == sink->room) sink->commit(put), put = 0;
+        if (put == sink->room) break;
+        sink->columns[put] = column;
+        if constexpr (A::valued) sink->values[put] = sum;
+        ++put;
+      }
+      ++entries;
+    }
+    if constexpr (!counting) sink->commit(put);
+    return entries;
+  }
+
+  const Pattern &a_, &b_, &exclude_;
+  const Value *a_values_, *b_values_;
+  Scratch& scratch_;
+  int64_t window_;
+  bool sums_ready_ = false;
+  uint8_t *flags_ = nullptr, *coarse_ = nullptr;
+  Value* sums_ = nullptr;
+  int64_t excluded_ = 0, excluded_end_ = 0;
+};
+
+template <class Lanes>
+void count_rows(const ProductOperands& operands, Scratch& scratch, int64_t first, int64_t last, int64_t* counts) {
+  Rows<Lanes, NoAlgebra> rows(operands, nullptr, nullptr, scratch);
+  for (int64_t i = first; i < last; ++i) counts[i] = rows.template row<true>(i, nullptr);
+}
+
+template <class Lanes, class A>
+void fill_with(const FillTask& task) {
+  using Value = typename A::Value;
+  Rows<Lanes, A> rows(task.operands, static_cast<const Value*>(task.values.a), static_cast<const Value*>(task.values.b),
+                      task.scratch);
+  for (int64_t i = task.first; i < task.last; ++i) {
+    if (task.crow[i] == task.crow[i + 1]) continue;
+    Sink<A> sink(task.output, task.scratch, task.crow[i], task.crow[i + 1], rows.piece());
+    rows.template row<false>(i, &sink);
+  }
+}
+
+template <class Lanes, class Value>
+void fill_numbers(const FillTask& task) {
+  switch (task.values.semiring) {
+    case Semiring::min_plus: return fill_with<Lanes, Algebra<Value, MinPlus<Value>>>(task);
+    case Semiring::max_times: return fill_with<Lanes, Algebra<Value, MaxTimes<Value>>>(task);
+    default: return fill_with<Lanes, Algebra<Value, PlusTimes<Value>>>(task);
+  }
+}
+
+template <class Lanes>
+void fill_rows(const FillTask& task) {
+  switch (task.values.kind) {
+    case ValueKind::none: return fill_with<Lanes, NoAlgebra>(task);
+    case ValueKind::boolean: return fill_with<Lanes, Algebra<uint8_t, OrAnd>>(task);
+    case ValueKind::float32: return fill_numbers<Lanes, float>(task);
+    case ValueKind::float64: return fill_numbers<Lanes, double>(task);
+    case ValueKind::int32: return fill_numbers<Lanes, int32_t>(task);
+    case ValueKind::int64: return fill_numbers<Lanes, int64_t>(task);
+  }
+}
+
+}  // namespace
+}  // namespace warphash::spgemm
