@@ -88,9 +88,11 @@ def _full_tables(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for workload in workloads:
         rows = []
+        result = workload["facts"].get("output_bytes")
+        peaks = bool(result) and any(row.get("peak_bytes") for row in workload["rows"])
         for row in workload["rows"]:
             if row["status"] != "measured":
-                rows.append([row["contestant"], f"not measured: {row['reason']}", "", "", "", ""])
+                rows.append([row["contestant"], f"not measured: {row['reason']}", *[""] * (4 + peaks)])
                 continue
             rows.append(
                 [
@@ -99,10 +101,12 @@ def _full_tables(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
                     f"{row['rate'] / 1e9:.3g}",
                     ratio_text(row["time_over_ours"]) if row["time_over_ours"] else "–",
                     f"{row['of_limit']:.0%} ({limit_text(row['limit'])})" if row["of_limit"] is not None else "–",
+                    *([f"{row['peak_bytes'] / result:.3g}×" if row.get("peak_bytes") else "–"] if peaks else []),
                     row["check"],
                 ]
             )
-        head = ["contestant", "time", "G items/s", "time over ours", "of the nearest limit", "answer"]
+        head = ["contestant", "time", "G items/s", "time over ours", "of the nearest limit"]
+        head += ["memory over the result", "answer"] if peaks else ["answer"]
         lines += [f"### {workload['room']}: {workload['name']}", "", *_table(head, rows)]
     return lines
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import ROOMS
-from bench.harness import compare, machine, profile, report
+from bench.harness import compare, machine, memory, profile, report
 from bench.harness.limits import LARGEST_BUFFER, Limits, memory_limit
 from bench.harness.runner import WRONG, Outcome, apply_limits, run
 from bench.harness.targets import judge
@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     length = out.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="a few minutes (default)")
     length.add_argument("--full", action="store_true", help="every workload")
+    out.add_argument(
+        "--memory", action="store_true", help="also the peak memory of contestants, each in a process; part of --full"
+    )
     out.add_argument("--threads", type=int, help="threads for everyone; default: the cores of this machine")
     out.add_argument("--json", type=Path, metavar="FILE", help="write all results there")
     out.add_argument(
@@ -174,8 +177,8 @@ def _roofs(rooms: Sequence[Room], limits: Limits, caches: dict[str, int], thread
     for room in rooms:
         for ceiling in room.ceilings:
             limits.rate(ceiling)
-    memory = memory_limit("read", LARGEST_BUFFER if device == "cuda" else max(4 * caches.get("l3", 0), 128 << 20))
-    levels = {"memory": memory}
+    far = memory_limit("read", LARGEST_BUFFER if device == "cuda" else max(4 * caches.get("l3", 0), 128 << 20))
+    levels = {"memory": far}
     if device == "cpu":
         limits.rate("core_clock")
         levels |= {
@@ -183,8 +186,8 @@ def _roofs(rooms: Sequence[Room], limits: Limits, caches: dict[str, int], thread
             for level in ("l2", "l3")
             if level in caches
         }
-        limits.rate(memory.replace("read", "gather"))
-    for limit in levels.values():
+        limits.rate(far.replace("read", "gather"))
+    for limit in (*levels.values(), *(limit for room in rooms for limit in room.levels.values())):
         limits.rate(limit)
     return levels
 
@@ -211,6 +214,8 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
     levels = _roofs(rooms, limits, described["caches"], settings.threads, settings.device.type)
     clock: Clock = CudaClock(settings.device) if settings.device.type == "cuda" else HostClock()
     outcomes = _run_all(picked, settings, clock, limits, progress)
+    if options.memory or options.full:
+        memory.measure(outcomes, settings)
     apply_limits(outcomes, limits)
     limits.refresh()
     apply_limits(outcomes, limits)
@@ -260,7 +265,7 @@ def _plot(rooms: Sequence[Room], data: dict[str, Any], levels: dict[str, str], p
         return
     for room in rooms:
         file = path if len(rooms) == 1 else path.with_stem(f"{path.stem}_{room.name}")
-        if plot.roofline(room, data, levels, file):
+        if plot.roofline(room, data, levels | dict(room.levels), file):
             out.print(f"picture: {file}", highlight=False)
 
 

@@ -2,8 +2,9 @@
 """The machine's own limits, measured in the same run as the workloads.
 
 A limit has a name: `unit` (such as popcount_avx512, int8_amx, multiply_add), or `read:BYTES`, `write:BYTES`,
-`gather:BYTES`, `row_gather:BYTES`, `row_update:BYTES` for a buffer of that size. Rates are per second: operations,
-bytes, 64-byte lines, or rows of 8 bytes that are read, or added to, at random places.
+`touch:BYTES`, `gather:BYTES`, `row_gather:BYTES`, `row_update:BYTES`, `accumulate:BYTES` for a buffer of that size.
+Rates are per second: operations, bytes (touch: of fresh memory, written once), 64-byte lines, rows of 8 bytes that are
+read, or added to, at random places, products added to float32 sums at random places.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def cpu_probe(name: str, threads: int) -> float | None:
     probes = _C.probes
     memory = {"read": probes.read_bandwidth, "write": probes.write_bandwidth, "gather": probes.gather_rate}
     memory |= {"row_gather": probes.row_gather_rate, "row_update": probes.row_update_rate}
+    memory |= {"touch": probes.touch_bandwidth, "accumulate": probes.accumulate_rate}
     if kind in memory:
         return memory[kind](int(size), threads)
     if kind == "core_clock":

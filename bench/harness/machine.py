@@ -23,6 +23,10 @@ PROGRAMS = (
     "numkong",
     "scikit-learn",
     "scipy",
+    "mkl",
+    "sparse_dot_mkl",
+    "suitesparse-graphblas",
+    "sparse_dot_topn",
     "cupy-cuda13x",
 )
 

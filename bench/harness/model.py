@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.harness.limits import Limits
 from bench.harness.workload import Chain, Need
 
-MEMORY = ("read", "write", "gather", "row_")
+MEMORY = ("read", "write", "gather", "row_", "touch", "accumulate")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ INK, PAPER, GRID, ROOF = "#1c2733", "#ffffff", "#e6eaef", "#8894a3"
 OURS = "#e4572e"
 PEERS = ("#2a6f97", "#6a994e", "#8e6bbf", "#d4a017", "#3aa6a0", "#b56576", "#7d8597", "#a98467", "#4d908e", "#577590")
 MARKERS = ("s", "D", "^", "v", "P", "X", "<", ">", "h", "p")
-LEVEL_STYLE = {"L2": (0, (1, 1.5)), "L3": (0, (5, 2)), "memory": "solid"}
+LEVEL_STYLE = {"L2": (0, (1, 1.5)), "L3": (0, (5, 2)), "memory": "solid", "fresh memory": (0, (6, 1.5, 1, 1.5))}
 
 
 def _points(room: Room, data: Mapping[str, Any]) -> dict[str, list[tuple[float, float, dict[str, Any]]]]:

@@ -47,11 +47,17 @@ def _giga(rate: float) -> str:
     return f"{rate / 1e9:.3g}"
 
 
-def _cells(row: Row, outcome: Outcome, first: bool) -> list[Text]:
+def _peak_text(row: Row, outcome: Outcome) -> str:
+    """In parts of the result."""
+    result = outcome.workload.facts.get("output_bytes")
+    return "" if row.peak is None or not result else f"{row.peak / result:.3g}"
+
+
+def _cells(row: Row, outcome: Outcome, first: bool, peaks: bool) -> list[Text]:
     name = Text(outcome.workload.name if first else "")
     who = Text(row.contestant, style="bold" if row is outcome.ours else "")
     if row.timing is None or row.seconds is None:
-        return [name, who, Text(row.reason.partition(":")[0], style="dim italic"), *[Text("")] * 6]
+        return [name, who, Text(row.reason.partition(":")[0], style="dim italic"), *[Text("")] * (6 + peaks)]
     ours = outcome.ours.seconds
     spread = row.timing.iqr / row.timing.median
     check = Text(row.check, style={OK: "green", SAMPLED: "green", WRONG: "bold red"}.get(row.check, "dim"))
@@ -65,6 +71,7 @@ def _cells(row: Row, outcome: Outcome, first: bool) -> list[Text]:
         Text(_percent(row.of_limit)),
         Text(label(row.bound.limit) if row.bound is not None else "—", style="dim"),
         Text(f"{spread:.0%}" if len(row.timing.wall) > 1 else "one"),
+        *([Text(_peak_text(row, outcome))] if peaks else []),
         check,
     ]
 
@@ -84,11 +91,14 @@ def tables(
             table.add_column(heading, justify="right")
         table.add_column("nearest limit")
         table.add_column("IQR", justify="right")
+        peaks = any(_peak_text(row, outcome) for outcome in members for row in outcome.rows)
+        if peaks:
+            table.add_column("memory / result", justify="right")
         table.add_column("check")
         notes: list[Text] = []
         for outcome in members:
             for index, row in enumerate(outcome.rows):
-                table.add_row(*_cells(row, outcome, index == 0))
+                table.add_row(*_cells(row, outcome, index == 0, peaks))
                 if row.timing is None:
                     _add(notes, Text(f"  {row.contestant}: {row.reason}", style="dim"))
                 elif row.note:
@@ -124,7 +134,7 @@ def limits_table(limits: Limits, console: Console) -> None:
     for name, rate in sorted(limits.known().items(), key=lambda item: _limit_order(item[0])):
         if rate is None and name.startswith("cuda_"):
             continue
-        unit = "B/s" if name.startswith(("read", "write")) else "/s" if name != "core_clock" else "Hz"
+        unit = "B/s" if name.startswith(("read", "write", "touch")) else "/s" if name != "core_clock" else "Hz"
         table.add_row(label(name), "not here" if rate is None else f"{rate_text(rate)}{unit}")
     console.print(table)
     console.print()
@@ -157,6 +167,7 @@ def _row_record(row: Row, outcome: Outcome) -> dict[str, Any]:
             "of_limit": row.of_limit,
             "limit": row.bound.limit if row.bound else None,
             "limit_seconds": row.bound.seconds if row.bound else None,
+            "peak_bytes": row.peak,
         }
     return record
 

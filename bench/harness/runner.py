@@ -17,7 +17,10 @@ OK, SAMPLED, NOT_COMPARED, WRONG = "ok", "sampled", "—", "WRONG"
 
 @dataclass
 class Row:
-    """One contestant in one workload. reason: why there is no time, or what is wrong with its answer."""
+    """One contestant in one workload. reason: why there is no time, or what is wrong with its answer.
+
+    peak: bytes that a call takes at most beside its inputs; None where that was not measured.
+    """
 
     contestant: str
     timing: Timing | None = None
@@ -26,6 +29,7 @@ class Row:
     note: str = ""
     reason: str = ""
     bound: Bound | None = None
+    peak: int | None = None
 
     @property
     def seconds(self) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.harness.limits import Limits
 from bench.harness.model import named_share
 from bench.harness.runner import Outcome, Row
-from bench.harness.workload import Faster, NoSlower, OfLimit, Settings, Target
+from bench.harness.workload import Faster, NoSlower, OfLimit, Peak, Settings, Target
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ def _judge(
             return Verdict(text, None, "the other workload was not run")
         ratio = outcome.ours.seconds / other.ours.seconds
         return Verdict(text, ratio <= target.times, f"{ratio:.2f}x")
+    if isinstance(target, Peak):
+        text = f"at most {target.times:.3g}x the memory of the result"
+        peak, result = outcome.ours.peak, outcome.workload.facts.get("output_bytes")
+        if peak is None or not result:
+            return None
+        return Verdict(text, peak <= target.times * result, f"{peak / result:.2f}x")
     if target.device != settings.device.type or (target.isa is not None and target.isa != isa):
         return None
     if isinstance(target, Faster) and target.threads is not None and target.threads != settings.threads:

@@ -111,7 +111,14 @@ class NoSlower:
     times: float
 
 
-Target = Faster | OfLimit | NoSlower
+@dataclass(frozen=True)
+class Peak:
+    """Target: ours takes at most `times` the bytes of its result at once, the result with them; inputs do not count."""
+
+    times: float
+
+
+Target = Faster | OfLimit | NoSlower | Peak
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,9 @@ class Workload:
     """One thing to compute. The first contestant is ours; check(ours, theirs, inputs) returns what is wrong, or None.
 
     items: what the rate counts; operations and traffic: the point in the roofline picture, in the room's operation and
-    in bytes. mode: quick (always run), full (with --full), named (only when --only names it).
+    in bytes. mode: quick (always run), full (with --full), named (only when --only names it). small: makes inputs of
+    the same kind that load every library; where it is given, contestants' memory can be measured (the fact output_bytes
+    tells what of it is the result).
     """
 
     name: str
@@ -136,6 +145,7 @@ class Workload:
     mode: str = FULL
     devices: tuple[str, ...] = ("cpu", "cuda")
     facts: Mapping[str, Any] = field(default_factory=dict)
+    small: Callable[[torch.device], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,8 @@ class Room:
     """item: what rates count; operation: what the roofline picture counts.
 
     ceilings: limit name -> operations that one unit of the limit does. hollow: what the hollow marks in the picture
-    are, those of workloads with the fact "hollow".
+    are, those of workloads with the fact "hollow". levels: slopes of the picture besides those of the caches and of
+    memory, name -> limit.
     """
 
     name: str
@@ -152,6 +163,7 @@ class Room:
     workloads: Sequence[Workload]
     ceilings: Mapping[str, float]
     hollow: str = ""
+    levels: Mapping[str, str] = field(default_factory=dict)
 
 
 def chosen(rooms: Sequence[Room], mode: str, only: str | None, device: str) -> list[tuple[Room, Workload]]:

@@ -264,6 +264,57 @@ double row_update_rate(size_t bytes, int threads) {
   return std::max(update(std::true_type{}), update(std::false_type{}));
 }
 
+double touch_bandwidth(size_t bytes, int threads) {
+  const size_t piece = std::max(block, bytes / static_cast<size_t>(threads) / block * block);
+  // Room for a beginning on a large page's boundary.
+  const size_t taken = piece + (piece >= huge_page ? huge_page : 0);
+  std::atomic<bool> refused{false};
+  const auto write = best_loops().write;
+  const double rate = rounds_per_second(threads, [&](int, int64_t rounds) {
+    for (int64_t round = 0; round < rounds; ++round) {
+      void* memory = mmap(nullptr, taken, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (memory == MAP_FAILED) {
+        refused = true;
+        return;
+      }
+      char* data = static_cast<char*>(memory);
+      if (taken > piece) {
+        data += (huge_page - reinterpret_cast<uintptr_t>(data) % huge_page) % huge_page;
+        madvise(data, piece, MADV_HUGEPAGE);
+      }
+      write(data, piece);
+      munmap(memory, taken);
+    }
+  });
+  if (refused) throw std::bad_alloc();
+  return rate * static_cast<double>(piece);
+}
+
+double accumulate_rate(size_t bytes, int threads) {
+  const size_t columns = std::max<size_t>(1, bytes / sizeof(float));
+  const Places places(columns);
+  std::vector<float> values(Places::step, 1e-3f);
+  std::vector<Buffer> sums, flags;
+  for (int thread = 0; thread < threads; ++thread) {
+    sums.push_back(make_buffer(columns * sizeof(float)));
+    flags.push_back(make_buffer(columns));
+    std::fill_n(reinterpret_cast<float*>(sums.back().get()), columns, 0.0f);
+  }
+  return places.rate(threads, [&](int thread, const uint32_t* some) {
+    float* __restrict__ sum = reinterpret_cast<float*>(sums[static_cast<size_t>(thread)].get());
+    char* __restrict__ flag = flags[static_cast<size_t>(thread)].get();
+    const float* value = values.data();
+    // Columns of a row differ, so that a kernel may read four sums before it writes one.
+    for (size_t i = 0; i < Places::step; i += 4) {
+      const size_t a = some[i], b = some[i + 1], c = some[i + 2], d = some[i + 3];
+      const float at_a = sum[a] + 0.5f * value[i], at_b = sum[b] + 0.5f * value[i + 1];
+      const float at_c = sum[c] + 0.5f * value[i + 2], at_d = sum[d] + 0.5f * value[i + 3];
+      sum[a] = at_a, sum[b] = at_b, sum[c] = at_c, sum[d] = at_d;
+      flag[a] = flag[b] = flag[c] = flag[d] = 1;
+    }
+  });
+}
+
 double unit_rate(Unit unit, int threads) {
   const Isa isa = machine_isa();
   switch (unit) {

@@ -61,6 +61,14 @@ double row_gather_rate(size_t bytes, int threads);
 // that write to one take its lines from each other. The better of asking for rows ahead and not.
 double row_update_rate(size_t bytes, int threads);
 
+// Bytes a second of memory that is taken from the system with the wish for large pages, written once and given back: what a
+// large result costs before anything is computed. Each thread takes a piece of its own.
+double touch_bandwidth(size_t bytes, int threads);
+
+// Products a second added to float32 sums: column and value of an entry are read in order, the value is multiplied and added
+// to the sum of its column, at a random place among sums of this size, and the column's flag is set. Sums a thread.
+double accumulate_rate(size_t bytes, int threads);
+
 enum class Unit {
   popcount_portable,  // shifts, masks and a multiplication
   popcount_word,      // popcnt

@@ -75,6 +75,10 @@ void bind_probes(py::module_& module) {
       "8-byte rows read a second at random places of one table of this size, by the best of loads and gathers.");
   bind_memory(sub, "row_update_rate", probes::row_update_rate,
               "Additions a second to 8-byte rows at random places; each thread has a table of this size.");
+  bind_memory(sub, "touch_bandwidth", probes::touch_bandwidth,
+              "Bytes a second of memory taken from the system with large pages, written once and given back.");
+  bind_memory(sub, "accumulate_rate", probes::accumulate_rate,
+              "Products added a second to float32 sums of this size at random places, flags set beside them.");
   bind_unit(sub, "popcount_portable", Unit::popcount_portable, "64-bit words counted a second, by shifts and masks.");
   bind_unit(sub, "popcount_word", Unit::popcount_word, "64-bit words counted a second by popcnt.");
   bind_unit(sub, "distance_avx2", Unit::distance_avx2, "64-bit words compared a second by AVX2 nibble tables.");

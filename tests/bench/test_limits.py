@@ -145,6 +145,17 @@ def test_rows_are_read_and_added_to_faster_in_small_tables():
     assert cpu_probe("row_update:65536", 2) > 0
 
 
+def test_sums_are_added_to_faster_in_a_near_cache():
+    near, far = (_C.probes.accumulate_rate(size) for size in (16 << 10, 256 << 20))
+    assert 4 * _C.probes.core_clock() > near > far > 1e6
+    assert cpu_probe("accumulate:16384", 2) > 0
+
+
+def test_fresh_memory_is_slower_than_memory_written_again():
+    assert 1e7 < _C.probes.touch_bandwidth(64 << 20) < _C.probes.write_bandwidth(1 << 20)
+    assert cpu_probe("touch:4096", 2) > 0
+
+
 def test_threads_share_the_work():
     assert _C.probes.read_bandwidth(64 << 10, 2) > 1e8
     assert _C.probes.write_bandwidth(64 << 10, 2) > 1e8
@@ -157,6 +168,8 @@ def test_threads_share_the_work():
         (lambda: _C.probes.gather_rate(1 << 20, 0), "threads"),
         (lambda: _C.probes.row_gather_rate(10), "bytes"),
         (lambda: _C.probes.row_update_rate(1 << 20, 0), "threads"),
+        (lambda: _C.probes.touch_bandwidth(10), "bytes"),
+        (lambda: _C.probes.accumulate_rate(1 << 20, 0), "threads"),
         (lambda: _C.probes.popcount_portable(-1), "threads"),
         (lambda: _C.probes.popcount_portable(max(64, 4 * os.cpu_count()) + 1), "threads: expected 1 to"),
         (lambda: _C.probes.write_bandwidth(1 << 20, 2**30), "threads: expected 1 to"),
