@@ -68,6 +68,18 @@ class _Kernels(ModuleType):
     def lsh_bucket_gather_sum(isa: str, table: ArrayLike, codes: ArrayLike) -> NDArray[np.generic]: ...
     @staticmethod
     def lsh_pair_jaccard(isa: str, tokens: ArrayLike, offsets: ArrayLike, pairs: ArrayLike) -> NDArray[np.float64]: ...
+    @staticmethod
+    def spgemm_topk(
+        isa: str,
+        a_crow: ArrayLike,
+        a_col: ArrayLike,
+        a_values: ArrayLike,
+        b_crow: ArrayLike,
+        b_col: ArrayLike,
+        b_values: ArrayLike,
+        columns: SupportsIndex,
+        k: SupportsIndex,
+    ) -> tuple[NDArray[np.generic], NDArray[np.int64]]: ...
 
 class _Probes(ModuleType):
     @staticmethod
