@@ -30,7 +30,7 @@ from bench.harness.workload import (
     Workload,
 )
 from bench.spgemm_inputs import (
-    Matrix,
+    Csr,
     Product,
     Size,
     backward,
@@ -128,7 +128,7 @@ def _at_one_thread(**times: float) -> tuple[Target, ...]:
 
 def _square(
     name: str,
-    graph: tuple[Callable[[], Matrix], int, Size],
+    graph: tuple[Callable[[], Csr], int, Size],
     rows: int,
     targets: Sequence[Target],
     *,
@@ -191,7 +191,7 @@ def _topk(queries: int, mode: str) -> Workload:
     )
 
 
-def _backward(name: str, graph: tuple[Callable[[], Matrix], int, Size], forward: str, mode: str = QUICK) -> Workload:
+def _backward(name: str, graph: tuple[Callable[[], Csr], int, Size], forward: str, mode: str = QUICK) -> Workload:
     matrix, entries, size = graph
     return _workload(
         f"{name} squared, gradients of both",
@@ -208,7 +208,7 @@ def _backward(name: str, graph: tuple[Callable[[], Matrix], int, Size], forward:
     )
 
 
-def _reuse(name: str, graph: tuple[Callable[[], Matrix], int, Size], mode: str = QUICK) -> Workload:
+def _reuse(name: str, graph: tuple[Callable[[], Csr], int, Size], mode: str = QUICK) -> Workload:
     matrix, entries, size = graph
     return _workload(
         f"{name} squared, pattern known",

@@ -11,19 +11,22 @@ import numpy as np
 import torch
 
 from bench.harness.workload import Contestant, Prepared, Settings
-from bench.spgemm_inputs import Matrix, Product, count_products, sample, to_scipy, to_torch
+from bench.spgemm_inputs import Csr, Product, csr_of, sample
 from bench.spgemm_ours import BOTH, as_arrays, as_matrix, solve_matmul, values_of
-from bench.spgemm_peers import BLOCKS, blocks_of, from_graphblas, graphblas, mkl, to_graphblas
+from bench.spgemm_peers import BLOCKS, blocks_of, from_graphblas, graphblas, mkl, scipy_operands, to_graphblas
 
 # ---- top-k -----------------------------------------------------------------------------------------------
 
 
-def _best_of(product: Matrix, k: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+PARTITION = "the product, then argpartition"
+
+
+def _best_of(product: Csr, k: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """The k largest entries of each row by partition; of rows with fewer, all."""
     rows = product.shape[0]
     values = np.full((rows, k), -np.inf, np.float32)
     columns = np.full((rows, k), -1, np.int64)
-    crow, col, data = product.indptr, product.indices, product.data
+    crow, col, data = product.crow, product.col, product.values
     for i in range(rows):
         row = data[crow[i] : crow[i + 1]]
         kept = np.argpartition(row, len(row) - k)[len(row) - k :] if len(row) > k else np.arange(len(row))
@@ -35,28 +38,28 @@ def _best_of(product: Matrix, k: int) -> tuple[np.ndarray[Any, Any], np.ndarray[
 def topn(problem: Product, settings: Settings) -> Prepared:
     from sparse_dot_topn import sp_matmul_topn
 
-    a, b = problem.scipy
+    a, b = scipy_operands(problem)
     threads = settings.threads if settings.threads > 1 else None
     return Prepared(
         lambda: sp_matmul_topn(a, b, top_n=problem.k, sort=True, n_threads=threads),
-        lambda found: _best_of(Matrix(found), problem.k),
+        lambda found: _best_of(csr_of(found), problem.k),
     )
 
 
 def mkl_topk(problem: Product, settings: Settings) -> Prepared:
     product = mkl(settings)
-    a, b = problem.scipy
-    return Prepared(lambda: _best_of(product(a, b), problem.k), as_arrays, note="the product, then argpartition")
+    a, b = scipy_operands(problem)
+    return Prepared(lambda: _best_of(csr_of(product(a, b)), problem.k), as_arrays, note=PARTITION)
 
 
 def scipy_topk(problem: Product, settings: Settings) -> Prepared:
-    a, b = problem.scipy
-    return Prepared(lambda: _best_of(a @ b, problem.k), as_arrays, note="the product, then argpartition")
+    a, b = scipy_operands(problem)
+    return Prepared(lambda: _best_of(csr_of(a @ b), problem.k), as_arrays, note=PARTITION)
 
 
 def torch_topk(problem: Product, settings: Settings) -> Prepared:
     """Documents in CSR by dense queries: torch's fastest way to the scores."""
-    documents = to_torch(Matrix(to_scipy(problem.b).T.tocsr()), problem.b.device)
+    documents = csr_of(problem.b).transposed().torch(problem.b.device)
     queries = problem.a.to_dense().T.contiguous()
 
     def call() -> Any:
@@ -78,8 +81,7 @@ TOPK_PEERS = (
 
 def torch_backward(problem: Product, settings: Settings) -> Prepared:
     """Of the product of two COO matrices: torch has no gradient of one of CSR matrices."""
-    products = count_products(*problem.scipy)
-    given, inputs, share = sample(problem, settings, products, 4e7)
+    given, inputs, share = sample(problem, settings, 4e7)
     a, b, gradient = (matrix.to_sparse_coo().coalesce() for matrix in (given.a, given.b, given.gradient))
     a, b = a.requires_grad_(), b.requires_grad_()
     product = torch.sparse.mm(a, b)
@@ -92,22 +94,19 @@ def torch_backward(problem: Product, settings: Settings) -> Prepared:
     )
 
 
-def _at(found: Matrix, pattern: Matrix) -> np.ndarray[Any, Any]:
+def _at(found: Csr, pattern: Csr) -> np.ndarray[Any, Any]:
     """Values at the pattern's places, zero where there is none."""
-    values = np.zeros(pattern.nnz, found.dtype)
-    keys = [
-        np.repeat(np.arange(m.shape[0], dtype=np.int64), np.diff(m.indptr)) * m.shape[1] + m.indices
-        for m in (pattern, found)
-    ]
-    values[np.searchsorted(*keys)] = found.data
+    values = np.zeros_like(pattern.values)
+    keys = [matrix.rows_of_entries * matrix.shape[1] + matrix.col for matrix in (pattern, found)]
+    values[np.searchsorted(*keys)] = found.values
     return values
 
 
 def graphblas_backward(problem: Product, settings: Settings) -> Prepared:
     """Both masked products."""
     library = graphblas(settings)
-    patterns = problem.scipy
-    a, b, gradient = (to_graphblas(library, matrix) for matrix in (*patterns, to_scipy(problem.gradient)))
+    patterns = problem.csr
+    a, b, gradient = (to_graphblas(library, matrix) for matrix in (*patterns, csr_of(problem.gradient)))
     plus_times = library.semiring.plus_times
 
     def call() -> Any:
@@ -149,16 +148,16 @@ def _numba_backward() -> Callable[..., None]:
 def numba_backward(problem: Product, settings: Settings) -> Prepared:
     """As ours: the gradient's row in a dense array, one walk for both; sums of b a thread."""
     kernel = _numba_backward()
-    (a, b), gradient = problem.scipy, to_scipy(problem.gradient)
+    (a, b), gradient = problem.csr, csr_of(problem.gradient)
     blocks = blocks_of(a, b, settings.threads)
 
     def call() -> Any:
-        da = np.empty_like(a.data)
-        db = np.empty((len(blocks) - 1, b.nnz), np.float32)
+        da = np.empty_like(a.values)
+        db = np.empty((len(blocks) - 1, len(b.col)), np.float32)
         columns = b.shape[1]
         kernel(
-            blocks, a.indptr, a.indices, a.data, b.indptr, b.indices, b.data,
-            gradient.indptr, gradient.indices, gradient.data, columns, da, db,
+            blocks, a.crow, a.col, a.values, b.crow, b.col, b.values,
+            gradient.crow, gradient.col, gradient.values, columns, da, db,
         )  # fmt: skip
         return da, db[0] if len(db) == 1 else db.sum(0)
 
@@ -196,15 +195,15 @@ def _numba_numeric() -> Callable[..., None]:
 
 def numba_numeric(problem: Product, settings: Settings) -> Prepared:
     kernel = _numba_numeric()
-    a, b = problem.scipy
-    pattern = to_scipy(solve_matmul(problem))
-    crow, col, columns = pattern.indptr, pattern.indices, b.shape[1]
+    a, b = problem.csr
+    pattern = csr_of(solve_matmul(problem))
+    crow, col, columns = pattern.crow, pattern.col, b.shape[1]
     blocks = blocks_of(a, b, BLOCKS * settings.threads)
 
     def call() -> Any:
         values = np.empty(len(col), np.float32)
         kernel(
-            blocks, a.indptr, a.indices, a.data, b.indptr, b.indices, b.data, crow, col, columns, values,
+            blocks, a.crow, a.col, a.values, b.crow, b.col, b.values, crow, col, columns, values,
         )  # fmt: skip
         return values
 
@@ -216,8 +215,8 @@ def our_product(problem: Product, settings: Settings) -> Prepared:
 
 
 def scipy_values(problem: Product, settings: Settings) -> Prepared:
-    a, b = problem.scipy
-    return Prepared(lambda: a @ b, lambda found: as_arrays(as_matrix(found).data), note="has no plan: the full product")
+    a, b = scipy_operands(problem)
+    return Prepared(lambda: a @ b, lambda found: as_arrays(as_matrix(found).values), note="no plans: the full product")
 
 
 REUSE_PEERS = (
@@ -232,16 +231,16 @@ REUSE_PEERS = (
 def graphblas_masked(problem: Product, settings: Settings, transposed: bool = False) -> Prepared:
     """As its own triangle counts: pairs are counted, values are not read. transposed: dot products of rows."""
     library = graphblas(settings)
-    a, mask = (to_graphblas(library, to_scipy(matrix)) for matrix in (problem.a, problem.mask))
-    right = to_graphblas(library, Matrix(to_scipy(problem.b).T.tocsr())).T if transposed else a
+    a, mask = (to_graphblas(library, csr_of(matrix)) for matrix in (problem.a, problem.mask))
+    right = to_graphblas(library, csr_of(problem.b).transposed()).T if transposed else a
     pairs = library.semiring.plus_pair["FP32"]
     return Prepared(lambda: a.mxm(right, pairs).new(mask=mask.S), partial(from_graphblas, library))
 
 
 def scipy_masked(problem: Product, settings: Settings) -> Prepared:
-    a, b = problem.scipy
-    mask = to_scipy(problem.mask)
-    return Prepared(lambda: (a @ b).multiply(mask), lambda found: as_matrix(Matrix(found)), note="product, then mask")
+    a, b = scipy_operands(problem)
+    mask = csr_of(problem.mask).scipy()
+    return Prepared(lambda: (a @ b).multiply(mask), lambda found: as_matrix(found.tocsr()), note="product, then mask")
 
 
 @lru_cache
@@ -273,19 +272,19 @@ def _numba_masked() -> Callable[..., int]:
 
 def numba_masked(problem: Product, settings: Settings) -> Prepared:
     kernel = _numba_masked()
-    (a, b), mask = problem.scipy, to_scipy(problem.mask)
+    (a, b), mask = problem.csr, csr_of(problem.mask)
     blocks = blocks_of(a, b, BLOCKS * settings.threads)
 
     def call() -> Any:
-        values, hit = np.empty(mask.nnz, np.float32), np.empty(mask.nnz, np.bool_)
+        values, hit = np.empty_like(mask.values), np.empty(len(mask.col), np.bool_)
         kernel(
-            blocks, a.indptr, a.indices, a.data, b.indptr, b.indices, b.data,
-            mask.indptr, mask.indices, b.shape[1], values, hit,
+            blocks, a.crow, a.col, a.values, b.crow, b.col, b.values,
+            mask.crow, mask.col, b.shape[1], values, hit,
         )  # fmt: skip
-        kept = np.concatenate([[0], np.cumsum(hit)])[mask.indptr]
-        return values[hit], mask.indices[hit], kept.astype(np.int32)
+        kept = np.concatenate([[0], np.cumsum(hit)])[mask.crow]
+        return kept.astype(np.int32), mask.col[hit], values[hit]
 
-    return Prepared(call, lambda found: Matrix(found, shape=mask.shape), note="the mask's row as a dense array")
+    return Prepared(call, lambda found: Csr(*found, mask.shape), note="the mask's row as a dense array")
 
 
 MASKED_PEERS = (

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bench.harness.workload import Contestant, Prepared, Settings, Unavailable
-from bench.spgemm_inputs import Matrix, Product, to_scipy
+from bench.spgemm_inputs import Csr, Product, csr_of
 
 BOTH = ("cpu", "cuda")
 
@@ -18,12 +18,12 @@ BOTH = ("cpu", "cuda")
 # ---- answers ---------------------------------------------------------------------------------------------
 
 
-def as_matrix(result: Any) -> Matrix:
+def as_matrix(result: Any) -> Csr:
     """A product of torch or SciPy, columns sorted."""
-    found = to_scipy(result) if isinstance(result, torch.Tensor) else result
-    if not found.has_sorted_indices:
-        found = found.sorted_indices()
-    return found
+    if hasattr(result, "sort_indices"):
+        result.sort_indices()
+        return csr_of(result)
+    return csr_of(result).sorted()
 
 
 def as_arrays(result: Any) -> tuple[np.ndarray[Any, Any], ...]:
@@ -35,7 +35,7 @@ def values_of(result: Any) -> tuple[np.ndarray[Any, Any], ...]:
     """Of sparse matrices, in the order of rows and columns."""
     parts = result if isinstance(result, tuple | list) else (result,)
     return tuple(
-        part.coalesce().values().detach().numpy() if part.layout == torch.sparse_coo else to_scipy(part.detach()).data
+        part.coalesce().values().detach().numpy() if part.layout == torch.sparse_coo else csr_of(part).values
         for part in parts
     )
 
@@ -110,16 +110,16 @@ def _close(mine: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> bool:
     )
 
 
-def same_matrix(ours: Any, theirs: Matrix, _: Any) -> str | None:
+def same_matrix(ours: Any, theirs: Csr, _: Any) -> str | None:
     """The same pattern; values but for the order of sums."""
     mine = as_matrix(ours)
     if mine.shape != theirs.shape:
         return f"shape {theirs.shape}, ours {mine.shape}"
-    if mine.nnz != theirs.nnz or not np.array_equal(mine.indptr, theirs.indptr):
-        return f"{theirs.nnz} entries, ours {mine.nnz}, or in other rows"
-    if not np.array_equal(mine.indices, theirs.indices):
-        return f"{np.mean(mine.indices != theirs.indices):.2%} of all columns differ"
-    return None if _close(mine.data, theirs.data) else "values differ"
+    if not np.array_equal(mine.crow, theirs.crow):
+        return f"{len(theirs.col)} entries, ours {len(mine.col)}, or in other rows"
+    if not np.array_equal(mine.col, theirs.col):
+        return f"{np.mean(mine.col != theirs.col):.2%} of all columns differ"
+    return None if _close(mine.values, theirs.values) else "values differ"
 
 
 def same_values(ours: Any, theirs: Any, _: Any) -> str | None:

@@ -13,14 +13,19 @@ import numpy as np
 import torch
 
 from bench.harness.workload import Contestant, Prepared, Settings, Unavailable
-from bench.spgemm_inputs import Matrix, Product
+from bench.spgemm_inputs import Csr, Product
 from bench.spgemm_ours import BOTH, as_matrix
 
 # ---- SciPy and torch -------------------------------------------------------------------------------------
 
 
+def scipy_operands(problem: Product) -> tuple[Any, Any]:
+    a, b = problem.csr
+    return a.scipy(), b.scipy()
+
+
 def scipy_product(problem: Product, settings: Settings) -> Prepared:
-    a, b = problem.scipy
+    a, b = scipy_operands(problem)
     return Prepared(lambda: a @ b, as_matrix, note="one thread always, columns unsorted")
 
 
@@ -49,7 +54,7 @@ def _mkl() -> Any:
     return sparse_dot_mkl
 
 
-def mkl(settings: Settings) -> Callable[..., Matrix]:
+def mkl(settings: Settings) -> Callable[..., Any]:
     """Its product, on as many threads as all have."""
     binding = _mkl()
     binding.mkl_set_num_threads(settings.threads)
@@ -58,7 +63,7 @@ def mkl(settings: Settings) -> Callable[..., Matrix]:
 
 def mkl_product(problem: Product, settings: Settings, ordered: bool = False) -> Prepared:
     product = mkl(settings)
-    a, b = problem.scipy
+    a, b = scipy_operands(problem)
     note = "" if ordered else "through sparse_dot_mkl, columns unsorted"
     return Prepared(lambda: product(a, b, reorder_output=ordered), as_matrix, note=note)
 
@@ -75,18 +80,17 @@ def graphblas(settings: Settings) -> Any:
     return graphblas
 
 
-def to_graphblas(library: Any, matrix: Matrix) -> Any:
-    return library.io.from_scipy_sparse(matrix)
+def to_graphblas(library: Any, matrix: Csr) -> Any:
+    return library.io.from_scipy_sparse(matrix.scipy())
 
 
-def from_graphblas(library: Any, found: Any) -> Matrix:
-    """The export sorts the columns."""
-    return as_matrix(Matrix(library.io.to_scipy_sparse(found)))
+def from_graphblas(library: Any, found: Any) -> Csr:
+    return as_matrix(library.io.to_scipy_sparse(found, format="csr"))
 
 
 def graphblas_product(problem: Product, settings: Settings) -> Prepared:
     library = graphblas(settings)
-    a, b = (to_graphblas(library, matrix) for matrix in problem.scipy)
+    a, b = (to_graphblas(library, matrix) for matrix in problem.csr)
     semiring = getattr(library.semiring, problem.semiring)
     return Prepared(
         lambda: a.mxm(b, semiring).new(), partial(from_graphblas, library), note="64-bit indices, sorted lazily"
@@ -107,7 +111,7 @@ def cupy_product(problem: Product, settings: Settings) -> Prepared:
         )
         for matrix in (problem.a, problem.b)
     )
-    return Prepared(lambda: a @ b, lambda found: as_matrix(Matrix(found.get())), note="cuSPARSE")
+    return Prepared(lambda: a @ b, lambda found: as_matrix(found.get()), note="cuSPARSE")
 
 
 # ---- Numba -----------------------------------------------------------------------------------------------
@@ -197,32 +201,30 @@ def _numba_hash(semiring: str) -> tuple[Callable[..., None], Callable[..., None]
     return count, fill
 
 
-def blocks_of(a: Matrix, b: Matrix, count: int) -> np.ndarray[Any, Any]:
+def blocks_of(a: Csr, b: Csr, count: int) -> np.ndarray[Any, Any]:
     """Boundaries of blocks of rows with about equal products."""
-    products = np.concatenate([[0], np.cumsum(np.diff(b.indptr)[a.indices], dtype=np.int64)])[a.indptr]
+    products = np.concatenate([[0], np.cumsum(np.diff(b.crow)[a.col], dtype=np.int64)])[a.crow]
     inner = np.searchsorted(products, np.linspace(0, products[-1], count + 1)[1:-1])
     return np.unique(np.concatenate([[0], inner, [len(products) - 1]])).astype(np.int64)
 
 
 def numba_product(problem: Product, settings: Settings) -> Prepared:
     count, fill = _numba_hash(problem.semiring)
-    a, b = problem.scipy
+    a, b = problem.csr
     rows, columns = a.shape[0], b.shape[1]
     blocks = blocks_of(a, b, BLOCKS * settings.threads)
 
-    def call() -> Matrix:
+    def call() -> Any:
         counts = np.empty(rows, np.int64)
-        count(blocks, a.indptr, a.indices, b.indptr, b.indices, columns, counts)
+        count(blocks, a.crow, a.col, b.crow, b.col, columns, counts)
         crow = np.zeros(rows + 1, np.int64)
         np.cumsum(counts, out=crow[1:])
         col, values = np.empty(crow[-1], np.int32), np.empty(crow[-1], np.float32)
-        fill(blocks, a.indptr, a.indices, a.data, b.indptr, b.indices, b.data, columns, crow, col, values)
+        fill(blocks, a.crow, a.col, a.values, b.crow, b.col, b.values, columns, crow, col, values)
         return crow, col, values
 
-    def answer(found: Any) -> Matrix:
-        out = Matrix((rows, columns), dtype=np.float32)
-        out.indptr, out.indices, out.data = found
-        return as_matrix(out)
+    def answer(found: Any) -> Csr:
+        return Csr(*found, (rows, columns)).sorted()
 
     return Prepared(call, answer, note="hash tables, two passes, parallel over rows, columns unsorted")
 

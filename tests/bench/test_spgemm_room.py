@@ -2,13 +2,13 @@
 """The room of sparse products: peers agree with us, wrong answers are noticed, needs and inputs are what they say."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
 
 from bench import spgemm, spgemm_inputs, spgemm_other_peers, spgemm_ours, spgemm_peers
 from bench.harness import cli, memory
@@ -76,36 +76,35 @@ def test_peers_mask_as_we_do(peer):
 
 def test_a_slow_peer_gets_a_part_of_the_rows():
     problem = spgemm_inputs.backward(CPU, graph=GRAPH)
-    products = spgemm_inputs.count_products(*problem.scipy)
-    part, inputs, share = spgemm_inputs.sample(problem, SETTINGS, products, products)
+    products = spgemm_inputs.count_products(*problem.csr)
+    part, inputs, share = spgemm_inputs.sample(problem, SETTINGS, products)
     assert part is inputs
     rows = part.a.shape[0]
     assert rows == int(128 * SETTINGS.seconds_per_call)
     assert part.gradient.shape == (rows, 128)
-    assert share == spgemm_inputs.count_products(*part.scipy) / products
+    assert share == spgemm_inputs.count_products(*part.csr) / products
     assert 0.05 < share < 0.5
-    assert spgemm_inputs.sample(problem, SETTINGS, products, 1e15)[1:] == (None, 1.0)
+    assert spgemm_inputs.sample(problem, SETTINGS, 1e15)[1:] == (None, 1.0)
 
 
 # ---- checks ----------------------------------------------------------------------------------------------
 
 
 def test_wrong_answers_are_noticed():
-    a = sparse.random(50, 40, 0.2, format="csr", dtype=np.float32, random_state=np.random.default_rng(0))
-    spoiled = a.copy()
-    spoiled.data[3] += 1
-    moved = a.copy()
-    moved.indices[2] = (moved.indices[2] + 1) % 40
-    check = spgemm_ours.same_matrix
-    assert check(a, a, None) is None
-    assert check(a, spoiled, None) == "values differ"
-    assert "of all columns differ" in check(a, moved, None)
-    assert "entries, ours" in check(a, sparse.csr_matrix(a.shape, dtype=np.float32), None)
-    assert "shape" in check(a, a[1:], None)
-    arrays = (a.data, a.data[:5])
+    a = GRAPH()
+    spoiled = replace(a, values=a.values.copy())
+    spoiled.values[3] += 1
+    moved = replace(a, col=np.roll(a.col, 1))
+    check = partial(spgemm_ours.same_matrix, a.torch())
+    assert check(a, None) is None
+    assert check(spoiled, None) == "values differ"
+    assert "of all columns differ" in check(moved, None)
+    assert "entries, ours" in check(a.some(np.zeros(128, np.int64)), None)
+    assert "shape" in check(a.some(np.arange(3)), None)
+    arrays = (a.values, a.values[:5])
     assert spgemm_ours.same_values(arrays, arrays, None) is None
-    assert spgemm_ours.same_values(arrays, (spoiled.data, a.data[:5]), None) == "array 0: values differ"
-    assert "array 1: shape" in spgemm_ours.same_values(arrays, (a.data, a.data[:4]), None)
+    assert spgemm_ours.same_values(arrays, (spoiled.values, a.values[:5]), None) == "array 0: values differ"
+    assert "array 1: shape" in spgemm_ours.same_values(arrays, (a.values, a.values[:4]), None)
     best = (np.arange(8, dtype=np.float32).reshape(2, 4), np.arange(8).reshape(2, 4))
     assert spgemm_ours.same_best(best, best, None) is None
     assert spgemm_ours.same_best(best, (best[0] + 1, best[1]), None) == "values differ"
@@ -114,10 +113,13 @@ def test_wrong_answers_are_noticed():
 
 
 def test_columns_are_sorted_before_they_are_compared():
-    values = np.array([1, 2, 3], np.float32)
-    shuffled = sparse.csr_matrix((values[[1, 0, 2]], np.array([3, 1, 0]), np.array([0, 2, 3])), shape=(2, 4))
-    ordered = sparse.csr_matrix((values, np.array([1, 3, 0]), np.array([0, 2, 3])), shape=(2, 4))
-    assert spgemm_ours.same_matrix(ordered, spgemm_ours.as_matrix(shuffled), None) is None
+    ordered = GRAPH()
+    rows = np.split(np.arange(len(ordered.col)), ordered.crow[1:-1])
+    order = np.concatenate([row[::-1] for row in rows])
+    shuffled = replace(ordered, col=ordered.col[order], values=ordered.values[order])
+    assert not np.array_equal(shuffled.col, ordered.col)
+    for found in (shuffled.torch(), shuffled.scipy()):
+        assert spgemm_ours.same_matrix(ordered.torch(), spgemm_ours.as_matrix(found), None) is None
 
 
 # ---- inputs and needs ------------------------------------------------------------------------------------
@@ -127,31 +129,33 @@ def test_columns_are_sorted_before_they_are_compared():
 def test_needs_are_those_of_the_matrices(graph):
     make, entries, size = graph
     matrix = make()
-    assert matrix.nnz == entries
+    assert len(matrix.col) == entries
     assert spgemm_inputs.count_products(matrix, matrix) == size.products
-    assert (matrix @ matrix).nnz == size.entries
+    assert (matrix.scipy() @ matrix.scipy()).nnz == size.entries
 
 
 def test_inputs_are_what_they_say():
     cube = spgemm_inputs.stencil(4)
     assert cube.shape == (64, 64)
-    assert cube.nnz == 10**3  # three of each dimension, but for the two ends
-    lower = spgemm_inputs.lower_triangle(7)
+    assert len(cube.col) == 10**3  # three of each dimension, but for the two ends
+    lower = spgemm_inputs.lower_triangle(7).scipy()
     found = ((lower @ lower).multiply(lower)).sum()
     whole = (lower + lower.T).toarray()
     assert found == round(np.trace(whole @ whole @ whole) / 6)
     queries, documents = spgemm_inputs.queries_and_documents(20, 400)
     assert (queries.shape, documents.shape) == ((20, 30_000), (30_000, 400))
-    assert documents.has_canonical_format
-    assert 100 < documents.nnz / 400 < 128
-    for matrix in (lower, cube, queries, documents):
-        assert torch.equal(spgemm_inputs.to_torch(matrix).to_dense(), torch.from_numpy(matrix.toarray()))
+    assert 100 < len(documents.col) / 400 < 128
+    for matrix in (cube, queries, documents, GRAPH()):
+        matrix.scipy().check_format()
+        assert matrix.sorted() is matrix
+        assert torch.equal(matrix.torch().to_dense(), torch.from_numpy(matrix.scipy().toarray()))
+        assert torch.equal(matrix.transposed().torch().to_dense(), matrix.torch().to_dense().T)
 
 
 def test_blocks_have_equal_work():
     matrix = GRAPH()
     edges = spgemm_peers.blocks_of(matrix, matrix, 4)
-    work = [spgemm_inputs.count_products(matrix[a:b], matrix) for a, b in pairwise(edges)]
+    work = [spgemm_inputs.count_products(matrix.some(np.arange(a, b)), matrix) for a, b in pairwise(edges)]
     assert (edges[0], edges[-1], len(work)) == (0, 128, 4)
     assert max(work) < 1.5 * sum(work) / 4
 
