@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// dB_kj = Σ_i A_ik G_ij on B's entries, over A by columns. Bound: latency of the look-ups of G in global memory.
+//
+// A warp or a block has a row of B. Its threads make the products of as many i at a time as they have room for, several
+// each, whose binary searches run in lockstep to hide each other's latency; then a thread a column adds them in ascending
+// i, so that there are no atomics and the sums have the bits of the CPU's.
+#include "spgemm/numeric/long_rows.cuh"
+#include "spgemm/numeric/numeric.cuh"
+
+namespace warphash::spgemm {
+namespace {
+
+constexpr int each = 4;  // products that a thread makes at a time
+
+__global__ void __launch_bounds__(threads)
+    find_columns(const Pattern a, const int32_t* __restrict__ keys, int64_t* crow) {
+  for (int64_t k = int64_t(blockIdx.x) * threads + threadIdx.x; k <= a.columns; k += int64_t(gridDim.x) * threads)
+    crow[k] = lower_bound(keys, 0, a.entries, static_cast<int32_t>(k));
+}
+
+__global__ void __launch_bounds__(threads)
+    find_rows(const Pattern a, const int64_t* __restrict__ order, int32_t* rows) {
+  for (int64_t p = int64_t(blockIdx.x) * threads + threadIdx.x; p < a.entries; p += int64_t(gridDim.x) * threads) {
+    const int64_t entry = __ldg(order + p);
+    int64_t low = 0, high = a.rows;  // the first row that begins behind the entry
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      if (__ldg(a.crow + middle) <= entry)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    rows[p] = static_cast<int32_t>(low - 1);
+  }
+}
+
+// The gradients at `column` in the rows that i = first, first + stride, ... of A's column have, times A's values.
+template <class Value>
+__device__ __forceinline__ void multiply(const Csr<Value>& gradient, const Pattern& transposed, const int64_t* order,
+                                         const Value* a_values, int64_t first, int64_t stride, int64_t end,
+                                         int32_t column, Value (&products)[each]) {
+  int64_t begins[each];
+  int counts[each], places[each], most = 0;
+#pragma unroll
+  for (int u = 0; u < each; ++u) {
+    const int64_t i = first + u * stride;
+    Range row{0, 0};
+    if (i < end && column >= 0) row = row_range(gradient, __ldg(transposed.col + i));
+    begins[u] = row.begin, places[u] = 0;
+    counts[u] = static_cast<int>(min(row.end - row.begin, int64_t{1} << 30));
+    most = max(most, counts[u]);
+  }
+  for (int step = most == 0 ? 0 : 1 << (31 - __clz(most)); step > 0; step /= 2)
+#pragma unroll
+    for (int u = 0; u < each; ++u)
+      if (places[u] + step < counts[u] && __ldg(gradient.col + begins[u] + places[u] + step) <= column)
+        places[u] += step;
+#pragma unroll
+  for (int u = 0; u < each; ++u) {
+    const int64_t i = first + u * stride, at = begins[u] + places[u];
+    Value g = 0;
+    if (counts[u] > 0 && __ldg(gradient.col + at) == column) g = gradient.values[at];
+    products[u] = i < end ? a_values[__ldg(order + i)] * g : Value(0);
+  }
+}
+
+template <int group, class Value>
+__device__ __forceinline__ void derive_row(Value* products, const Csr<Value>& gradient, const Pattern& transposed,
+                                           const int64_t* order, const Value* a_values, const Pattern& b, Value* of_b,
+                                           int64_t k) {
+  using Own = Group<group>;
+  const Range row = row_range(b, k), of_a = row_range(transposed, k);
+  // The group is `width` columns of B's row by `height` entries of A's column.
+  int width = group;
+  while (width > 1 && width / 2 >= row.end - row.begin) width /= 2;
+  const int height = group / width, own = Own::rank() / width, c = Own::rank() % width;
+  for (int64_t first = row.begin; first < row.end; first += width) {
+    const bool is_there = first + c < row.end;
+    const int32_t column = is_there ? __ldg(b.col + first + c) : -1;
+    Value sum = 0;
+    for (int64_t i = of_a.begin; i < of_a.end; i += each * height) {
+      Value made[each];
+      multiply(gradient, transposed, order, a_values, i + own, height, of_a.end, column, made);
+#pragma unroll
+      for (int u = 0; u < each; ++u) products[(u * height + own) * width + c] = made[u];
+      Own::sync();
+      if (own == 0 && is_there) {
+        const int count = static_cast<int>(min(int64_t{each} * height, of_a.end - i));
+#pragma unroll 4
+        for (int x = 0; x < count; ++x) sum += products[x * width + c];
+      }
+      Own::sync();
+    }
+    if (own == 0 && is_there) of_b[first + c] = sum;
+  }
+}
+
+template <int group, class Value>
+__global__ void __launch_bounds__(threads, 6)
+    derive_rows(const LongRows list, const Csr<Value> gradient, const Pattern transposed,
+                const int64_t* __restrict__ order, const Value* __restrict__ a_values, const Pattern b, Value* of_b) {
+  DYNAMIC_SHARED(Value, shared);
+  Value* const products = shared + (group == 32 ? threadIdx.x / 32 * (each * 32) : 0);
+  for_rows<group>(transposed, b, list,
+                  [&](int64_t k) { derive_row<group>(products, gradient, transposed, order, a_values, b, of_b, k); });
+}
+
+}  // namespace
+
+cudaError_t transpose(const Pattern& a, const int32_t* keys, const int64_t* order, int64_t* crow, int32_t* rows,
+                      cudaStream_t stream) {
+  const cudaError_t error =
+      launch(find_columns, blocks_for(a.columns + 1, threads), dim3(threads), 0, stream, a, keys, crow);
+  if (error != cudaSuccess || a.entries == 0) return error;
+  return launch(find_rows, blocks_for(a.entries, threads), dim3(threads), 0, stream, a, order, rows);
+}
+
+size_t gradient_of_b_workspace(const Pattern& transposed, const Pattern& b) {
+  Arena arena(nullptr);
+  LongRows(arena, transposed, b);
+  return arena.used();
+}
+
+template <class Value>
+cudaError_t gradient_of_b(const Csr<Value>& gradient, const Pattern& transposed, const int64_t* order,
+                          const Value* a_values, const Pattern& b, void* workspace, Value* of_b, cudaStream_t stream) {
+  const SharedBytes bytes{each * 32 * int{sizeof(Value)}, each * threads * int{sizeof(Value)}};
+  return launch_rows(derive_rows<32, Value>, derive_rows<threads, Value>, bytes, transposed, b, workspace, stream,
+                     gradient, transposed, order, a_values, b, of_b);
+}
+
+#define WARPHASH_GRADIENT_OF_B(Value)                                                                                 \
+  template cudaError_t gradient_of_b(const Csr<Value>&, const Pattern&, const int64_t*, const Value*, const Pattern&, \
+                                     void*, Value*, cudaStream_t);
+WARPHASH_GRADIENT_OF_B(float)
+WARPHASH_GRADIENT_OF_B(double)
+#undef WARPHASH_GRADIENT_OF_B
+
+}  // namespace warphash::spgemm
