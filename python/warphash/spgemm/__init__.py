@@ -1,6 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sparse products of CSR tensors."""
+"""Products of sparse matrices in CSR: with gradients, masks, semirings, and the largest entries of each row."""
 
-from . import reference
+from . import _pending, csr, functional, plans, reference, registration  # noqa: F401
+from .functional import matmul, matmul_many, row_chunks, topk
+from .plans import Plan, plan
 
-__all__ = ["reference"]
+__all__ = [
+    "Plan",
+    "csr",
+    "functional",
+    "matmul",
+    "matmul_many",
+    "plan",
+    "plans",
+    "reference",
+    "registration",
+    "row_chunks",
+    "topk",
+]

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CSR tensors to row pointers, columns and values and back: checks, order, wide indices, derivatives.
+
+torch's own constructor has no double backward, and its beta warning would reach users: tensors are built here alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _checks
+from .._dtypes import compute_dtype
+
+SEMIRINGS = ("plus_times", "or_and", "min_plus", "max_times")
+PLUS_TIMES, OR_AND, MIN_PLUS, MAX_TIMES = range(4)
+VALUES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64, torch.bool)
+# Kernels know columns below 2^31; and where columns are many times the entries, flags of all columns would cost more
+# than the product itself.
+MOST_COLUMNS = 2**31 - 1
+SPARSE_COLUMNS, COLUMNS_AN_ENTRY = 2**22, 8
+MOST_INT32 = 2**31 - 1
+
+
+# ---- Tensors --------------------------------------------------------------------------------------------------------
+def build(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A CSR tensor of parts that are known to be right, without torch's beta warning and without its checks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        return torch.sparse_csr_tensor(crow, col, values, shape, check_invariants=False)
+
+
+def bare(part: Tensor) -> Tensor:
+    """A part of a CSR tensor, over the same memory but not as its view: torch.compile takes no views of CSR tensors."""
+    with torch.no_grad():
+        out: Tensor = part.new_empty(0)
+        return out.set_(part.untyped_storage(), part.storage_offset(), part.shape, part.stride())
+
+
+def indices_of(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Row pointers and columns."""
+    return bare(x.crow_indices()), bare(x.col_indices())
+
+
+def _keep_shape(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    crow, col, _, ctx.shape = inputs
+    ctx.save_for_backward(crow, col)
+    ctx.set_materialize_grads(False)
+
+
+class CsrOf(torch.autograd.Function):
+    """A CSR tensor as a function of its values."""
+
+    @staticmethod
+    def forward(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+        """The tensor; it shares its parts' memory."""
+        return build(crow, col, values.detach(), shape)
+
+    setup_context = staticmethod(_keep_shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[None, None, Tensor | None, None]:
+        """What of the gradient lies on the pattern."""
+        if gradient is None:
+            return None, None, None, None
+        crow, col = ctx.saved_tensors
+        return None, None, on_pattern(gradient, crow, col), None
+
+
+class ValuesOf(torch.autograd.Function):
+    """The values of a CSR tensor."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        """They share the tensor's memory."""
+        return bare(x.detach().values())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keeps the pattern."""
+        ctx.save_for_backward(*indices_of(inputs[0]))
+        ctx.shape = tuple(inputs[0].shape)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None) -> Tensor | None:
+        """A gradient on the tensor's own pattern."""
+        if gradient is None:
+            return None
+        crow, col = ctx.saved_tensors
+        return csr_of(crow, col, gradient, ctx.shape)
+
+
+def csr_of(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A CSR tensor, differentiable in its values any number of times."""
+    out: Tensor = CsrOf.apply(crow, col, values, shape)  # type: ignore[no-untyped-call]
+    return out
+
+
+def values_of(x: Tensor) -> Tensor:
+    """The values of a CSR tensor, differentiable any number of times."""
+    out: Tensor = ValuesOf.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+def on_pattern(gradient: Tensor, crow: Tensor, col: Tensor) -> Tensor:
+    """The values of a gradient of any layout at the entries of a pattern; 0 where it has none."""
+    if gradient.layout == torch.sparse_csr:
+        same = [(gradient.crow_indices(), crow), (gradient.col_indices(), col)]
+        if all(
+            a.shape == b.shape and (a.data_ptr() == b.data_ptr() or torch.equal(a.long(), b.long())) for a, b in same
+        ):
+            return values_of(gradient)
+        rows, columns = rows_of(gradient.crow_indices()), gradient.col_indices()
+        return _looked_up(rows, columns, values_of(gradient), rows_of(crow), col)
+    if gradient.layout == torch.strided:
+        return gradient[rows_of(crow).long(), col.long()]
+    entries = gradient.to_sparse_coo().coalesce()
+    rows, columns = entries.indices()
+    return _looked_up(rows, columns, entries.values(), rows_of(crow), col)
+
+
+def _looked_up(rows: Tensor, col: Tensor, values: Tensor, at_rows: Tensor, at_col: Tensor) -> Tensor:
+    if not len(values):
+        return values.new_zeros(len(at_col))
+    # Numbers of the columns that occur: so that no key exceeds 64 bits.
+    names, numbers = torch.cat([col.long(), at_col.long()]).unique(return_inverse=True)
+    keys = torch.cat([rows.long(), at_rows.long()]) * len(names) + numbers
+    known, places = keys[: len(col)].unique(return_inverse=True)
+    sums = values.new_zeros(len(known)).index_add(0, places, values)
+    wanted = keys[len(col) :]
+    place = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
+    return torch.where(known[place] == wanted, sums[place], values.new_zeros(()))
+
+
+def rows_of(crow: Tensor) -> Tensor:
+    """The row of each entry, in the dtype of the pointers."""
+    counts = crow.diff()
+    return torch.repeat_interleave(torch.arange(len(counts), device=crow.device, dtype=crow.dtype), counts)
+
+
+def crow_of(rows: Tensor, count: int) -> Tensor:
+    """Row pointers of entries whose rows ascend, in the dtype of the rows."""
+    return torch.searchsorted(
+        rows, torch.arange(count + 1, device=rows.device, dtype=rows.dtype), out_int32=rows.dtype == torch.int32
+    )
+
+
+# ---- Checks ---------------------------------------------------------------------------------------------------------
+def semiring_number(semiring: Any) -> int:
+    """The operators' number of a semiring."""
+    if semiring not in SEMIRINGS:
+        raise ValueError(f"semiring must be one of {', '.join(SEMIRINGS)}, got {semiring!r}")
+    return SEMIRINGS.index(semiring)
+
+
+def csr(name: str, x: Any) -> Tensor:
+    """A two-dimensional CSR tensor of single values on a device that has kernels."""
+    if not isinstance(x, Tensor):
+        way = ""
+        if hasattr(x, "tocsr"):
+            way = (
+                "; of a SciPy matrix x in CSR, torch.sparse_csr_tensor(x.indptr, x.indices, x.data, x.shape) makes one"
+            )
+        raise TypeError(f"{name} must be a torch.sparse_csr tensor, got {type(x).__name__}{way}")
+    if x.layout != torch.sparse_csr:
+        layout = "nested" if x.is_nested else x.layout
+        raise TypeError(f"{name} must be a torch.sparse_csr tensor, got layout {layout}: .to_sparse_csr() makes one")
+    if x.dim() != 2 or x.dense_dim():
+        what = "a batch" if not x.dense_dim() else "a tensor with dense dimensions"
+        raise ValueError(
+            f"{name} must be 2-D [rows, columns], got {what} of shape {tuple(x.shape)}: spgemm.matmul_many multiplies "
+            "lists of matrices, spgemm.plan(...).matmul batches of values [..., nnz] on one pattern"
+        )
+    _checks.device_served(name, x)
+    return x
+
+
+def value_dtypes(semiring: int, a_name: str, a: Tensor, b_name: str, b: Tensor) -> None:
+    """Refuses dtypes that differ or that the semiring does not know, and gradients where it has none."""
+    for name, x in ((a_name, a), (b_name, b)):
+        if x.dtype not in VALUES:
+            allowed = "float16, bfloat16, float32, float64, int32, int64 or bool"
+            raise TypeError(f"{name} must have values of {allowed}, got {x.dtype}")
+        if semiring == OR_AND and x.requires_grad and torch.is_grad_enabled():
+            raise ValueError(f"{name} requires a gradient, but semiring or_and has none: pass {name}.detach()")
+    if a.dtype != b.dtype:
+        raise TypeError(f"{b_name} must have values of the dtype of {a_name}, {a.dtype}, got {b.dtype}")
+    if a.dtype == torch.bool and semiring in (MIN_PLUS, MAX_TIMES):
+        raise TypeError(f"{a_name} must have numbers as values for semiring {SEMIRINGS[semiring]}, got torch.bool")
+
+
+def _inspected(name: str, crow: Tensor, col: Tensor, columns: int) -> bool:
+    """Whether columns of each row ascend; refuses what is no CSR."""
+    pointer, place, unsorted = torch.ops.warphash.spgemm_inspect(crow, col, columns).tolist()
+    if pointer >= 0:
+        raise ValueError(
+            f"{name} must have row pointers that ascend from 0 to {len(col)}, got crow_indices()[{pointer}] = "
+            f"{int(crow[pointer])}" + (f" after {int(crow[pointer - 1])}" if pointer else "")
+        )
+    if place >= 0:
+        raise ValueError(
+            f"{name} must have column indices in [0, {columns}), got col_indices()[{place}] = {int(col[place])}"
+        )
+    return not unsorted
+
+
+# ---- Operands as kernels want them ----------------------------------------------------------------------------------
+@dataclasses.dataclass
+class Arrangement:
+    """How the entries of an operand as it came become canonical ones: sorted, those of one place combined."""
+
+    order: Tensor
+    """int64: the entries by row and column; those of one place as they stood."""
+    places: Tensor | None
+    """int64: the canonical entry of each entry of ``order``; None without duplicates."""
+    entries: int
+    """Canonical ones."""
+
+    def combined(self, values: Tensor, semiring: int) -> Tensor:
+        """The values of the canonical entries."""
+        ordered = values.index_select(0, self.order)
+        if self.places is None:
+            return ordered
+        if semiring in (MIN_PLUS, MAX_TIMES):
+            return ordered.index_select(0, _first_winners(ordered.detach(), self.places, semiring))
+        dtype = values.dtype
+        sums = torch.int32 if dtype == torch.bool else compute_dtype(dtype) if dtype.is_floating_point else dtype
+        total = ordered.new_zeros(self.entries, dtype=sums).index_add(0, self.places, ordered.to(sums))
+        return total.to(dtype)
+
+
+def _first_winners(values: Tensor, places: Tensor, semiring: int) -> Tensor:
+    """The position of the least or largest value of each place: NaN before all, the first of equal ones."""
+    ranked = torch.sort(values, stable=True, descending=semiring == MAX_TIMES).indices
+    if values.is_floating_point():
+        ranked = ranked[torch.sort((~values.isnan())[ranked].byte(), stable=True).indices]
+    ranked = ranked[torch.sort(places[ranked], stable=True).indices]
+    begins = torch.ones_like(places, dtype=torch.bool)
+    begins[1:] = places[1:] != places[:-1]
+    return ranked[begins.nonzero().squeeze(1)]
+
+
+@dataclasses.dataclass
+class Pattern:
+    """Rows of columns, and how values that came with them are brought into their order."""
+
+    crow: Tensor
+    col: Tensor
+    arrangement: Arrangement | None = None
+    picked: Tensor | None = None
+    """int64: positions of the canonical values that are taken part with, where inner indices were renumbered."""
+
+    def arranged(self, values: Tensor, semiring: int) -> Tensor:
+        """Values as they came to values of the pattern."""
+        if self.arrangement is not None:
+            values = self.arrangement.combined(values, semiring)
+        return values if self.picked is None else values.index_select(0, self.picked)
+
+    def to(self, move: Any) -> Pattern:
+        """The same with every tensor changed by ``move``."""
+        arrangement = self.arrangement
+        if arrangement is not None:
+            places = None if arrangement.places is None else move(arrangement.places)
+            arrangement = Arrangement(move(arrangement.order), places, arrangement.entries)
+        picked = None if self.picked is None else move(self.picked)
+        return Pattern(move(self.crow), move(self.col), arrangement, picked)
+
+
+def pattern_of(name: str, x: Tensor, index: torch.dtype, validate: bool) -> Pattern:
+    """The canonical pattern of a CSR tensor with indices of a dtype."""
+    crow, col = indices_of(x)
+    canonical = True
+    if x.device.type != "meta" and _checks.data_is_checked(validate):
+        canonical = _inspected(name, crow, col, x.shape[1])
+    crow, col = crow.to(index), col.to(index)
+    if canonical:
+        return Pattern(crow, col)
+    rows = rows_of(crow)
+    order = torch.sort(col, stable=True).indices
+    order = order[torch.sort(rows[order], stable=True).indices]
+    rows, col = rows[order], col[order]
+    begins = torch.ones_like(col, dtype=torch.bool)
+    begins[1:] = (rows[1:] != rows[:-1]) | (col[1:] != col[:-1])
+    places = None
+    if not bool(begins.all()):
+        places = begins.cumsum(0) - 1
+        rows, col = rows[begins], col[begins]
+        crow = crow_of(rows, x.shape[0])
+    return Pattern(crow, col, Arrangement(order, places, len(col)))
+
+
+@dataclasses.dataclass
+class Problem:
+    """The patterns of one product, with fewer than 2^31 columns each."""
+
+    a: Pattern
+    b: Pattern
+    mask: Pattern | None
+    shape: tuple[int, int]
+    """Of the result."""
+    columns: int
+    """That kernels see."""
+    names: Tensor | None
+    """The columns' own numbers, where they were renumbered."""
+
+    def named(self, col: Tensor) -> Tensor:
+        """Columns as kernels number them to the result's own; -1 stays."""
+        if self.names is None:
+            return col
+        if not len(self.names):
+            return col
+        own = self.names.to(col.dtype).index_select(0, col.flatten().clamp(min=0).long()).view(col.shape)
+        return torch.where(col < 0, col, own)
+
+
+def problem(a: Tensor, b: Tensor, mask: Tensor | None, validate: bool, names: tuple[str, str] = ("a", "b")) -> Problem:
+    """Checks what needs no values, and brings operands into the kernels' form."""
+    of_a, of_b = names
+    _checks.same_device(of_a, a, of_b, b)
+    if a.shape[1] != b.shape[0]:
+        raise ValueError(
+            f"{of_b} must have as many rows as {of_a} has columns, {a.shape[1]}, got shapes {tuple(a.shape)} and "
+            f"{tuple(b.shape)}"
+        )
+    shape = (a.shape[0], b.shape[1])
+    index = torch.promote_types(a.crow_indices().dtype, b.crow_indices().dtype)
+    if mask is not None:
+        _checks.same_device("a", a, "mask", mask)
+        if tuple(mask.shape) != shape:
+            raise ValueError(f"mask must have the shape of the product, {shape}, got {tuple(mask.shape)}")
+        if mask._nnz() > MOST_INT32:
+            index = torch.int64
+    first = pattern_of(of_a, a, index, validate)
+    second = first if b is a else pattern_of(of_b, b, index, validate)
+    third = None if mask is None else pattern_of("mask", mask, index, validate)
+    if a.shape[1] > MOST_COLUMNS:
+        first, second = _inner_renumbered(first, second)
+    columns, own = shape[1], None
+    if columns > MOST_COLUMNS or columns > max(SPARSE_COLUMNS, COLUMNS_AN_ENTRY * len(second.col)):
+        own, numbers = second.col.unique(return_inverse=True)
+        second = dataclasses.replace(second, col=numbers.to(index))
+        columns = len(own)
+        third = None if third is None else _known_columns(third, own)
+    return Problem(first, second, third, shape, columns, own)
+
+
+def _inner_renumbered(a: Pattern, b: Pattern) -> tuple[Pattern, Pattern]:
+    """Inner indices by those that a has, which are fewer than 2^31."""
+    used, numbers = a.col.unique(return_inverse=True)
+    starts, ends = b.crow[used.long()].long(), b.crow[used.long() + 1].long()
+    crow = torch.cat([starts.new_zeros(1), (ends - starts).cumsum(0)])
+    picked = torch.repeat_interleave(starts - crow[:-1], ends - starts)
+    picked = picked + torch.arange(len(picked), device=picked.device)
+    return dataclasses.replace(a, col=numbers.to(a.col.dtype)), Pattern(
+        crow.to(b.crow.dtype), b.col[picked], b.arrangement, picked
+    )
+
+
+def _known_columns(mask: Pattern, names: Tensor) -> Pattern:
+    """A mask's entries in the named columns, by their numbers: others meet no product."""
+    if not len(names):
+        return Pattern(torch.zeros_like(mask.crow), mask.col[:0])
+    number = torch.searchsorted(names, mask.col).clamp(max=len(names) - 1)
+    known = names[number] == mask.col
+    rows = rows_of(mask.crow)[known]
+    return Pattern(crow_of(rows, len(mask.crow) - 1), number[known].to(mask.col.dtype))
