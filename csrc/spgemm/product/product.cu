@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steps of a product: work of rows, counts, their running sums; later columns and values. The kernels of a step write
+// different rows.
+#include "common/scan.cuh"
+#include "spgemm/product/product_kernels.cuh"
+
+namespace warphash::spgemm {
+namespace {
+
+struct Workspace {
+  RowBins bins;
+  void* sums;
+
+  Workspace(Arena& arena, int64_t rows) : bins(RowBins::take(arena, rows)) {
+    sums = arena.take<char>(static_cast<int64_t>(running_sums_workspace(rows + 1)));
+  }
+};
+
+ProductJob job_of(const ProductTask& task, const RowBins& bins) {
+  ProductJob job{};
+  job.a = task.a, job.b = task.b, job.excluded = task.excluded, job.bins = bins;
+  job.multiprocessors = task.multiprocessors;
+  return job;
+}
+
+cudaError_t run(const ProductJob& job, ValueType type, cudaStream_t stream) {
+  if (job.a.rows == 0 || job.a.entries == 0 || job.b.entries == 0) return cudaSuccess;
+  const cudaError_t error = run_slices(job, type, stream);  // the longest rows first
+  return error == cudaSuccess ? run_lists(job, type, stream) : error;
+}
+
+}  // namespace
+
+size_t product_workspace(int64_t rows) {
+  Arena arena(nullptr);
+  const Workspace workspace(arena, rows);
+  return arena.used();
+}
+
+cudaError_t count_product(const ProductTask& task, void* workspace, int64_t* crow, cudaStream_t stream) {
+  Arena arena(workspace);
+  const Workspace own(arena, task.a.rows);
+  cudaError_t error = cudaMemsetAsync(crow, 0, static_cast<size_t>(task.a.rows + 1) * sizeof(int64_t), stream);
+  if (error == cudaSuccess) error = sort_rows(task.a, task.b, own.bins, stream);
+  if (error != cudaSuccess) return error;
+  ProductJob job = job_of(task, own.bins);
+  job.crow = crow;
+  error = run(job, ValueType::none, stream);
+  return error == cudaSuccess ? running_sums(crow, task.a.rows + 1, own.sums, stream) : error;
+}
+
+cudaError_t write_product(const ProductTask& task, const ProductValues& values, void* workspace, const int64_t* crow,
+                          const ProductOutput& output, cudaStream_t stream) {
+  Arena arena(workspace);
+  const Workspace own(arena, task.a.rows);
+  ProductJob job = job_of(task, own.bins);
+  job.crow = const_cast<int64_t*>(crow);
+  job.output = output, job.a_values = values.a, job.b_values = values.b, job.semiring = values.semiring;
+  return run(job, values.type, stream);
+}
+
+}  // namespace warphash::spgemm

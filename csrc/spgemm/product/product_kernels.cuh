@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernels of a product are given, and how their blocks are launched.
+#pragma once
+
+#include "spgemm/product/product.cuh"
+
+namespace warphash::spgemm {
+
+enum ProductCounter : int { count_slices = 0, count_lists = 1, write_slices = 2, write_lists = 3 };
+
+// Columns of a slice: a bit each. Rows above small_class and up to list_class are sorted as lists where they would go
+// over more than most_slices of them.
+#if defined(WARPHASH_CUDA_EMULATION)
+constexpr int slice_columns = 512, most_sum_bytes = 128 * 8, list_class = 8, most_slices = 2;
+#else
+constexpr int slice_columns = 1 << 17, most_sum_bytes = 48 << 10, list_class = 12, most_slices = 2;
+#endif
+
+struct ProductJob {
+  Pattern a, b, excluded;
+  RowBins bins;
+  int64_t* crow;  // written where rows are counted, read where they are written
+  ProductOutput output;
+  const void *a_values, *b_values;
+  Semiring semiring;
+  int multiprocessors;
+
+  bool has_lists() const { return b.columns > int64_t{most_slices} * slice_columns; }
+};
+
+// Of rows up to small_class and of lists; of slices. values none and no columns: counts.
+cudaError_t run_lists(const ProductJob& job, ValueType type, cudaStream_t stream);
+cudaError_t run_slices(const ProductJob& job, ValueType type, cudaStream_t stream);
+
+#if defined(WARPHASH_CUDA_EMULATION) || defined(__CUDACC__)
+namespace {
+
+// Blocks that take rows until none is left: as many as are on the device at once.
+template <class Job>
+cudaError_t launch_persistent(void (*kernel)(const Job), int threads, size_t shared_bytes, int64_t most, const Job& job,
+                              cudaStream_t stream) {
+  cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+  int blocks = 0;
+  if (error == cudaSuccess)
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes);
+  if (error != cudaSuccess) return error;
+  const int64_t all = clamp(int64_t{blocks} * job.multiprocessors, 1, most);
+  return launch(kernel, blocks_for(all, 1), dim3(threads), shared_bytes, stream, job);
+}
+
+}  // namespace
+#endif
+
+}  // namespace warphash::spgemm
