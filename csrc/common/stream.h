@@ -51,6 +51,13 @@ class OnDevice {
     return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt,
                                 torch::stable::Device(device_type, index_));
   }
+  // A number that kernels write, once they have: waits for the stream.
+  int64_t read(const int64_t* number) const {
+    int64_t value = 0;
+    check(cudaMemcpyAsync(&value, number, sizeof value, cudaMemcpyDeviceToHost, stream_));
+    check(cudaStreamSynchronize(stream_));
+    return value;
+  }
   // From the stream-ordered cache: it may be given up while kernels still use it.
   Tensor workspace(size_t bytes) const { return empty({static_cast<int64_t>(bytes)}, ScalarType::Byte); }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the CUDA kernels of sparse products share: types of values, rows of patterns kept within their arrays, and the rows
+// What the CUDA kernels of sparse products share: types of sums, rows of patterns kept within their arrays, and the rows
 // of a product in order of their work.
 #pragma once
 
@@ -10,17 +10,13 @@
 #include "common/arena.cuh"
 #include "common/portable.h"
 #include "spgemm/spgemm.h"
+#include "spgemm/spgemm_values.h"
 
 namespace warphash::spgemm {
 
 // ---- Values -----------------------------------------------------------------------------------------------------------
 
-// What kernels compute with: half values are widened to f32 before. boolean: bytes of 0 and 1. none: patterns alone.
-enum class ValueType : int { none = 0, f32 = 1, f64 = 2, i32 = 3, i64 = 4, boolean = 5 };
-
-// How results are written: as they are computed, or f32 rounded to a half type.
-enum class StoredType : int { same = 0, f16 = 1, bf16 = 2 };
-
+// Of kernels that write patterns alone.
 struct NoValue {};
 
 template <class T>
@@ -28,19 +24,24 @@ struct Type {
   using type = T;
 };
 
-// Calls run(Type<Value>()) for a type that is not none.
+// Calls run(Type<Value>()) with the type that values are summed in; half values have been widened to it.
 template <class Run>
-cudaError_t with_values(ValueType type, const Run& run) {
-  switch (type) {
-    case ValueType::f32: return run(Type<float>());
-    case ValueType::f64: return run(Type<double>());
-    case ValueType::i32: return run(Type<int32_t>());
-    case ValueType::i64: return run(Type<int64_t>());
+cudaError_t with_sum_type(ValueType type, const Run& run) {
+  switch (sum_type(type)) {
+    case ValueType::float32: return run(Type<float>());
+    case ValueType::float64: return run(Type<double>());
+    case ValueType::int32: return run(Type<int32_t>());
+    case ValueType::int64: return run(Type<int64_t>());
     case ValueType::boolean: return run(Type<uint8_t>());
-    case ValueType::none: break;
+    default: return cudaErrorInvalidValue;
   }
-  return cudaErrorInvalidValue;
 }
+
+// Columns of a result, of the type that the tensors' indices have.
+struct ColumnStore {
+  void* columns;
+  bool wide;  // int64, not int32
+};
 
 // ---- Work of rows -------------------------------------------------------------------------------------------------------
 
@@ -131,14 +132,15 @@ __device__ __forceinline__ int64_t next_place(unsigned long long* taken, int64_t
   return *place;
 }
 
+// A sum is rounded to the type that the values came in.
 template <class Value>
-__device__ __forceinline__ void store_value(void* values, int64_t at, Value value, StoredType stored) {
+__device__ __forceinline__ void store_value(void* values, int64_t at, Value value, ValueType type) {
   if constexpr (std::is_same_v<Value, float>) {
-    if (stored == StoredType::f16) {
+    if (type == ValueType::float16) {
       static_cast<__half*>(values)[at] = __float2half(value);
       return;
     }
-    if (stored == StoredType::bf16) {
+    if (type == ValueType::bfloat16) {
       static_cast<__nv_bfloat16*>(values)[at] = __float2bfloat16(value);
       return;
     }
@@ -146,18 +148,12 @@ __device__ __forceinline__ void store_value(void* values, int64_t at, Value valu
   static_cast<Value*>(values)[at] = value;
 }
 
-// Columns of a result, of the type that the tensors' indices have.
-struct ColumnStore {
-  void* columns;
-  bool wide;  // int64, not int32
-
-  __device__ __forceinline__ void put(int64_t at, int32_t column) const {
-    if (wide)
-      static_cast<int64_t*>(columns)[at] = column;
-    else
-      static_cast<int32_t*>(columns)[at] = column;
-  }
-};
+__device__ __forceinline__ void store_column(const ColumnStore& store, int64_t at, int32_t column) {
+  if (store.wide)
+    static_cast<int64_t*>(store.columns)[at] = column;
+  else
+    static_cast<int32_t*>(store.columns)[at] = column;
+}
 
 }  // namespace
 #endif

@@ -37,10 +37,7 @@ std::tuple<Tensor, Tensor> bucket_query_cuda(const Tensor& order, const Tensor& 
   Tensor workspace = device.workspace(bucket_query_workspace(operands.queries));
   OnDevice::check(bucket_query_count(operands.table, codes, operands.queries, workspace.mutable_data_ptr(), starts,
                                      device.stream()));
-  int64_t count = 0;
-  OnDevice::check(
-      cudaMemcpyAsync(&count, starts + operands.queries, sizeof count, cudaMemcpyDeviceToHost, device.stream()));
-  OnDevice::check(cudaStreamSynchronize(device.stream()));
+  const int64_t count = device.read(starts + operands.queries);
   Tensor candidates = device.empty({count}, ScalarType::Long);
   if (count > 0)
     OnDevice::check(bucket_query_fill(operands.table, codes, operands.queries, starts,

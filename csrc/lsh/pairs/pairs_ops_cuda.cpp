@@ -17,14 +17,6 @@
 namespace warphash::lsh {
 namespace {
 
-// A number that kernels write, once they have.
-int64_t read(const OnDevice& device, const int64_t* number) {
-  int64_t value = 0;
-  OnDevice::check(cudaMemcpyAsync(&value, number, sizeof value, cudaMemcpyDeviceToHost, device.stream()));
-  OnDevice::check(cudaStreamSynchronize(device.stream()));
-  return value;
-}
-
 // Columns of keys, sorted.
 struct SortedOperands {
   Tensor keys, items;
@@ -48,7 +40,7 @@ Tensor pairs_of(const OnDevice& device, const KeyOperands& operands, int64_t max
   Tensor workspace = device.workspace(pairs_workspace(all));
   int64_t* const to = ends.mutable_data_ptr<int64_t>();
   OnDevice::check(count_pairs(columns.sorted, max_bucket, mode, workspace.mutable_data_ptr(), to, device.stream()));
-  const int64_t count = read(device, to + all - 1);
+  const int64_t count = device.read(to + all - 1);
   if (count > most_pairs)
     throw std::length_error("keys have " + std::to_string(count) +
                             " pairs, more than 2^31 - 1: pass max_bucket, or mode=\"chain\"");
@@ -71,7 +63,7 @@ Tensor candidate_pairs_cuda(const Tensor& given, int64_t max_bucket, int64_t mod
   const int64_t* const from = pairs.const_data_ptr<int64_t>();
   int64_t* const to = numbers.mutable_data_ptr<int64_t>();
   OnDevice::check(number_distinct(from, count, workspace.mutable_data_ptr(), to, device.stream()));
-  Tensor distinct = device.empty({read(device, to + count - 1), 2}, ScalarType::Long);
+  Tensor distinct = device.empty({device.read(to + count - 1), 2}, ScalarType::Long);
   OnDevice::check(write_distinct(from, to, count, distinct.mutable_data_ptr<int64_t>(), device.stream()));
   return distinct;
 }
@@ -84,7 +76,7 @@ Tensor bucket_sizes_cuda(const Tensor& given) {
   Tensor counted = device.empty({items + 2}, ScalarType::Long);
   int64_t* const counts = counted.mutable_data_ptr<int64_t>();
   OnDevice::check(count_sizes(columns.sorted, counts, device.stream()));
-  const int64_t entries = read(device, counts + items + 1) + 1;
+  const int64_t entries = device.read(counts + items + 1) + 1;
   Tensor sizes = device.empty({entries}, ScalarType::Long);
   OnDevice::check(cudaMemcpyAsync(sizes.mutable_data_ptr(), counts, static_cast<size_t>(entries) * sizeof(int64_t),
                                   cudaMemcpyDeviceToDevice, device.stream()));

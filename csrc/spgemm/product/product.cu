@@ -23,10 +23,10 @@ ProductJob job_of(const ProductTask& task, const RowBins& bins) {
   return job;
 }
 
-cudaError_t run(const ProductJob& job, ValueType type, cudaStream_t stream) {
+cudaError_t run(const ProductJob& job, cudaStream_t stream) {
   if (job.a.rows == 0 || job.a.entries == 0 || job.b.entries == 0) return cudaSuccess;
-  const cudaError_t error = run_slices(job, type, stream);  // the longest rows first
-  return error == cudaSuccess ? run_lists(job, type, stream) : error;
+  const cudaError_t error = run_slices(job, stream);  // the longest rows first
+  return error == cudaSuccess ? run_lists(job, stream) : error;
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ cudaError_t count_product(const ProductTask& task, void* workspace, int64_t* cro
   if (error != cudaSuccess) return error;
   ProductJob job = job_of(task, own.bins);
   job.crow = crow;
-  error = run(job, ValueType::none, stream);
+  error = run(job, stream);
   return error == cudaSuccess ? running_sums(crow, task.a.rows + 1, own.sums, stream) : error;
 }
 
@@ -55,8 +55,8 @@ cudaError_t write_product(const ProductTask& task, const ProductValues& values, 
   const Workspace own(arena, task.a.rows);
   ProductJob job = job_of(task, own.bins);
   job.crow = const_cast<int64_t*>(crow);
-  job.output = output, job.a_values = values.a, job.b_values = values.b, job.semiring = values.semiring;
-  return run(job, values.type, stream);
+  job.output = output, job.values = values;
+  return run(job, stream);
 }
 
 }  // namespace warphash::spgemm

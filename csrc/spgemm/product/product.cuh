@@ -19,17 +19,17 @@ struct ProductTask {
   int multiprocessors;
 };
 
-// Where a product goes. values: null where only its pattern is asked for.
-struct ProductOutput {
-  ColumnStore columns;
-  void* values;
-  StoredType stored;
-};
-
+// Half values come widened to float32. Null: the pattern alone.
 struct ProductValues {
   const void *a, *b;
   ValueType type;
   Semiring semiring;
+};
+
+// Where a product goes. values: of the type that they came in.
+struct ProductOutput {
+  ColumnStore columns;
+  void* values;
 };
 
 // Kept from the counting to the writing, which may be done once.

@@ -21,16 +21,15 @@ struct ProductJob {
   RowBins bins;
   int64_t* crow;  // written where rows are counted, read where they are written
   ProductOutput output;
-  const void *a_values, *b_values;
-  Semiring semiring;
+  ProductValues values;
   int multiprocessors;
 
   bool has_lists() const { return b.columns > int64_t{most_slices} * slice_columns; }
 };
 
-// Of rows up to small_class and of lists; of slices. values none and no columns: counts.
-cudaError_t run_lists(const ProductJob& job, ValueType type, cudaStream_t stream);
-cudaError_t run_slices(const ProductJob& job, ValueType type, cudaStream_t stream);
+// Of rows up to small_class and of lists; of slices. Without columns to write to they count.
+cudaError_t run_lists(const ProductJob& job, cudaStream_t stream);
+cudaError_t run_slices(const ProductJob& job, cudaStream_t stream);
 
 #if defined(WARPHASH_CUDA_EMULATION) || defined(__CUDACC__)
 namespace {

@@ -82,12 +82,12 @@ __device__ __forceinline__ void do_row(const ProductJob& job, List<Group, Value>
     if (Group::rank() == 0) job.crow[row + 1] = count;
   } else {
     const int64_t start = job.crow[row];
-    for (int i = Group::rank(); i < count; i += Group::size) job.output.columns.put(start + i, list.columns[i]);
+    for (int i = Group::rank(); i < count; i += Group::size) store_column(job.output.columns, start + i, list.columns[i]);
     if constexpr (List<Group, Value>::has_values) {
-      const Value *const a_values = static_cast<const Value*>(job.a_values), *const b_values =
+      const Value *const a_values = static_cast<const Value*>(job.values.a), *const b_values =
                                                                                  static_cast<const Value*>(
-                                                                                     job.b_values);
-      for (int i = Group::rank(); i < count; i += Group::size) list.sums[i] = zero_of<Value>(job.semiring);
+                                                                                     job.values.b);
+      for (int i = Group::rank(); i < count; i += Group::size) list.sums[i] = zero_of<Value>(job.values.semiring);
       Turns<Group> turns{list.claims, 0};
       turns.begin();
       for_products<Group>(list.chunk, job.a, job.b, row, 0, int32_t(job.b.columns), [&](const Product& product) {
@@ -104,12 +104,12 @@ __device__ __forceinline__ void do_row(const ProductJob& job, List<Group, Value>
           if (low < count && list.columns[low] == product.column) place = low;
         }
         turns.in_order(place, product.alone, [&] {
-          const Value value = times(job.semiring, __ldg(a_values + product.entry), __ldg(b_values + product.at));
-          list.sums[place] = plus(job.semiring, list.sums[place], value);
+          const Value value = times(job.values.semiring, __ldg(a_values + product.entry), __ldg(b_values + product.at));
+          list.sums[place] = plus(job.values.semiring, list.sums[place], value);
         });
       });
       for (int i = Group::rank(); i < count; i += Group::size)
-        store_value(job.output.values, start + i, list.sums[i], job.output.stored);
+        store_value(job.output.values, start + i, list.sums[i], job.values.type);
     }
   }
   Group::sync();
@@ -154,10 +154,11 @@ cudaError_t run_with(const ProductJob& job, cudaStream_t stream) {
 
 }  // namespace
 
-cudaError_t run_lists(const ProductJob& job, ValueType type, cudaStream_t stream) {
+cudaError_t run_lists(const ProductJob& job, cudaStream_t stream) {
   if (job.output.columns.columns == nullptr) return run_with<NoValue, true>(job, stream);
-  if (type == ValueType::none) return run_with<NoValue, false>(job, stream);
-  return with_values(type, [&](auto value) { return run_with<typename decltype(value)::type, false>(job, stream); });
+  if (job.values.a == nullptr) return run_with<NoValue, false>(job, stream);
+  return with_sum_type(job.values.type,
+                       [&](auto value) { return run_with<typename decltype(value)::type, false>(job, stream); });
 }
 
 }  // namespace warphash::spgemm

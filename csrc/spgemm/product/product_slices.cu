@@ -111,7 +111,7 @@ __device__ __forceinline__ void write_columns(const SliceJob& job, const Shared<
   if (count > (high - low) / 8) {  // a lane a bit: neighbours write to neighbours
     for (int word = threadIdx.x / 32; word < groups * group_words; word += Block::warps) {
       const int column = 32 * word + int(threadIdx.x % 32), rank = shared.rank_of(column);
-      if (rank >= 0) job.output.columns.put(start + rank, low + column);
+      if (rank >= 0) store_column(job.output.columns, start + rank, low + column);
     }
     return;
   }
@@ -119,15 +119,15 @@ __device__ __forceinline__ void write_columns(const SliceJob& job, const Shared<
     int64_t at = start + shared.ranks[group];
     for (int w = group * group_words; w < (group + 1) * group_words; ++w)
       for (unsigned bits = shared.words[w]; bits != 0; bits &= bits - 1)
-        job.output.columns.put(at++, low + 32 * w + __ffs(int(bits)) - 1);
+        store_column(job.output.columns, at++, low + 32 * w + __ffs(int(bits)) - 1);
   }
 }
 
 template <class Value>
 __device__ __forceinline__ void write_values(const SliceJob& job, const Shared<Value>& shared, Turns<Block>& turns,
                                              int64_t start, int64_t row, int32_t low, int32_t high) {
-  const Value *const a_values = static_cast<const Value*>(job.a_values), *const b_values =
-                                                                             static_cast<const Value*>(job.b_values);
+  const Value *const a_values = static_cast<const Value*>(job.values.a), *const b_values =
+                                                                             static_cast<const Value*>(job.values.b);
   const int groups = (high - low + group_columns - 1) / group_columns;
   for (int first = 0; first < groups;) {
     // As many groups as have sums in shared memory.
@@ -142,7 +142,7 @@ __device__ __forceinline__ void write_values(const SliceJob& job, const Shared<V
     }
     const int count = shared.ranks[end] - before;
     if (count > 0) {
-      for (int i = threadIdx.x; i < count; i += Block::size) shared.sums[i] = zero_of<Value>(job.semiring);
+      for (int i = threadIdx.x; i < count; i += Block::size) shared.sums[i] = zero_of<Value>(job.values.semiring);
       __syncthreads();
       const int32_t part_low = low + first * group_columns,
                     part_high = int32_t(min(int64_t(low) + int64_t(end) * group_columns, int64_t(high)));
@@ -150,12 +150,12 @@ __device__ __forceinline__ void write_values(const SliceJob& job, const Shared<V
         const int rank = product.active ? shared.rank_of(product.column - low) : -1;
         const int place = rank < 0 ? -1 : rank - before;
         turns.in_order(place, product.alone, [&] {
-          const Value value = times(job.semiring, __ldg(a_values + product.entry), __ldg(b_values + product.at));
-          shared.sums[place] = plus(job.semiring, shared.sums[place], value);
+          const Value value = times(job.values.semiring, __ldg(a_values + product.entry), __ldg(b_values + product.at));
+          shared.sums[place] = plus(job.values.semiring, shared.sums[place], value);
         });
       });
       for (int i = threadIdx.x; i < count; i += Block::size)
-        store_value(job.output.values, start + before + i, shared.sums[i], job.output.stored);
+        store_value(job.output.values, start + before + i, shared.sums[i], job.values.type);
       __syncthreads();
     }
     first = end;
@@ -205,10 +205,11 @@ cudaError_t run_with(const ProductJob& job, cudaStream_t stream) {
 
 }  // namespace
 
-cudaError_t run_slices(const ProductJob& job, ValueType type, cudaStream_t stream) {
+cudaError_t run_slices(const ProductJob& job, cudaStream_t stream) {
   if (job.output.columns.columns == nullptr) return run_with<NoValue, true>(job, stream);
-  if (type == ValueType::none) return run_with<NoValue, false>(job, stream);
-  return with_values(type, [&](auto value) { return run_with<typename decltype(value)::type, false>(job, stream); });
+  if (job.values.a == nullptr) return run_with<NoValue, false>(job, stream);
+  return with_sum_type(job.values.type,
+                       [&](auto value) { return run_with<typename decltype(value)::type, false>(job, stream); });
 }
 
 }  // namespace warphash::spgemm
