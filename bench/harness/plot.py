@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ MARKERS = ("s", "D", "^", "v", "P", "X", "<", ">", "h", "p")
 LEVEL_STYLE = {"L2": (0, (1, 1.5)), "L3": (0, (5, 2)), "memory": "solid", "fresh memory": (0, (6, 1.5, 1, 1.5))}
 
 
+Points = Mapping[str, list[tuple[float, float, dict[str, Any]]]]
+
+
 def _points(room: Room, data: Mapping[str, Any]) -> dict[str, list[tuple[float, float, dict[str, Any]]]]:
     """By contestant: (operations a byte, operations a second, the workload's facts)."""
     found = defaultdict(list)
@@ -39,9 +42,22 @@ def _points(room: Room, data: Mapping[str, Any]) -> dict[str, list[tuple[float, 
     return found
 
 
-def _dodge(intensity: float, index: int, count: int) -> float:
+Turns = Mapping[str, Sequence[str]]  # column -> contestants in their order; "" -> all of them
+
+
+def _dodge(intensity: float, name: str, facts: Mapping[str, Any], turns: Turns) -> float:
     """Points of equal intensity stand side by side, a thin column each contestant, so that none hides another."""
-    return intensity * 2 ** (0.15 * (index - (count - 1) / 2))
+    order = turns.get(str(facts.get("column", "")), turns[""])
+    step = 0.15 if len(turns) == 1 else 0.11
+    return intensity * 2 ** (step * (order.index(name) - (len(order) - 1) / 2))
+
+
+def _turns(room: Room, points: Points, names: Sequence[str]) -> Turns:
+    turns = {"": names}
+    if room.apart:
+        for column in {str(facts["column"]) for placed in points.values() for _, _, facts in placed}:
+            turns[column] = [name for name in names if any(facts["column"] == column for _, _, facts in points[name])]
+    return turns
 
 
 def _write(axes: Axes, text: str, place: tuple[float, float], **how: Any) -> None:
@@ -82,7 +98,7 @@ def _slope(axes: Axes) -> float:
     return float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
 
 
-def _columns(axes: Axes, points: Mapping[str, list[tuple[float, float, dict[str, Any]]]]) -> None:
+def _columns(axes: Axes, points: Points) -> None:
     """Names of the columns of points, along the top."""
     names: dict[str, list[float]] = defaultdict(list)
     for placed in points.values():
@@ -102,12 +118,13 @@ def _dots(
     placed: list[tuple[float, float, dict[str, Any]]],
     style: Mapping[str, Any],
     order: int,
-    turn: tuple[int, int],
+    turns: Turns,
 ) -> None:
-    """A contestant's points: filled, or hollow where the workload says so. turn: its place among how many."""
+    """A contestant's points: filled, or hollow where the workload says so."""
     named = False  # once in the legend, by filled marks where there are any
     for hollow in (False, True):
-        dots = [(_dodge(at, *turn), rate) for at, rate, facts in placed if bool(facts.get("hollow")) is hollow]
+        those = [point for point in placed if bool(point[2].get("hollow")) is hollow]
+        dots = [(_dodge(at, name, facts, turns), rate) for at, rate, facts in those]
         if not dots:
             continue
         paint = {"facecolors": "none", "edgecolors": style["color"], "linewidths": 1.4}
@@ -137,6 +154,7 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
     ours = [name for name in points if name.startswith("warphash")]
     height = {name: np.median([point[1] for point in placed]) for name, placed in points.items()}
     peers = sorted((name for name in points if name not in ours), key=lambda name: -height[name])
+    turns = _turns(room, points, [*ours, *peers])
     for index, name in enumerate([*ours, *peers]):
         mine = name in ours
         style: dict[str, Any] = (
@@ -152,10 +170,10 @@ def roofline(room: Room, data: Mapping[str, Any], levels: Mapping[str, str], fil
         columns: dict[float, list[float]] = defaultdict(list)
         for intensity, rate, facts in points[name]:
             if not facts.get("hollow"):
-                columns[_dodge(intensity, index, len(points))].append(rate)
+                columns[_dodge(intensity, name, facts, turns)].append(rate)
         for place, there in columns.items():
             axes.plot([place] * 2, [min(there), max(there)], color=style["color"], lw=2.4, alpha=0.3, zorder=3)
-        _dots(axes, name, points[name], style, 5 if mine else 4, (index, len(points)))
+        _dots(axes, name, points[name], style, 5 if mine else 4, turns)
     _columns(axes, points)
     axes.grid(True, which="major", color=GRID, lw=0.8, zorder=0)
     axes.set_axisbelow(True)

@@ -154,7 +154,8 @@ class Room:
 
     ceilings: limit name -> operations that one unit of the limit does. hollow: what the hollow marks in the picture
     are, those of workloads with the fact "hollow". levels: slopes of the picture besides those of the caches and of
-    memory, name -> limit.
+    memory, name -> limit. apart: columns of the picture have places of their own, so that contestants stand side by side
+    within each alone.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Room:
     ceilings: Mapping[str, float]
     hollow: str = ""
     levels: Mapping[str, str] = field(default_factory=dict)
+    apart: bool = False
 
 
 def chosen(rooms: Sequence[Room], mode: str, only: str | None, device: str) -> list[tuple[Room, Workload]]:
