@@ -154,7 +154,7 @@ class Room:
 
     ceilings: limit name -> operations that one unit of the limit does. hollow: what the hollow marks in the picture
     are, those of workloads with the fact "hollow". levels: slopes of the picture besides those of the caches and of
-    memory, name -> limit. apart: columns of the picture have places of their own, so that contestants stand side by side
+    memory, name -> limit. apart: columns of the picture have places of their own, contestants stand side by side
     within each alone.
     """
 

@@ -21,6 +21,7 @@ PAGES = (
     "docs/lsh.md",
     "docs/nn.md",
     "docs/retrieval.md",
+    "docs/spgemm.md",
 )
 
 
