@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Products of sparse matrices in CSR: with gradients, masks, semirings, and the largest entries of each row."""
 
-from . import _pending, csr, functional, plans, reference, registration  # noqa: F401
+from . import csr, functional, plans, reference, registration
 from .functional import matmul, matmul_many, row_chunks, topk
 from .plans import Plan, plan
 
