@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from cuda_emulation.emulated import EmulatedKernels
+from cuda_emulation.emulated import MODE, EmulatedKernels
 from warphash.spgemm import reference
 
 FOLDER = "csrc/spgemm/numeric"
@@ -181,6 +181,7 @@ def test_gradients(emulated_kernels: EmulatedKernels, name: str, dtype: str) -> 
         np.testing.assert_array_equal(to_b, expected_b)
 
 
+@pytest.mark.skipif(MODE == "races", reason="equal columns in a row of b meet in one sum: a race within the arrays")
 def test_wrong_data(emulated_kernels: EmulatedKernels) -> None:
     """Nothing outside of the arrays is touched (mode asan), and every launch ends."""
     generator = np.random.default_rng(4)
