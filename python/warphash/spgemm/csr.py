@@ -7,6 +7,7 @@ torch's own constructor has no double backward, and its beta warning would reach
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
 from typing import Any
 
@@ -27,11 +28,18 @@ MOST_INT32 = 2**31 - 1
 
 
 # ---- Tensors --------------------------------------------------------------------------------------------------------
-def build(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    """A CSR tensor of parts that are known to be right, without torch's beta warning and without its checks."""
+@functools.cache
+def _warned() -> None:
+    """Has torch say once, unheard, that CSR tensors are in beta. Filters of every call would not be safe in threads."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        return torch.sparse_csr_tensor(crow, col, values, shape, check_invariants=False)
+        torch.sparse_csr_tensor(torch.zeros(1, dtype=torch.int64), [], torch.zeros(0), (0, 0), check_invariants=False)
+
+
+def build(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A CSR tensor of parts that are known to be right, without torch's beta warning and without its checks."""
+    _warned()
+    return torch.sparse_csr_tensor(crow, col, values, shape, check_invariants=False)
 
 
 def bare(part: Tensor) -> Tensor:

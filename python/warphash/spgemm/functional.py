@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import _checks
 from . import registration
 from .csr import (
+    MOST_INT32,
     OR_AND,
     PLUS_TIMES,
     Problem,
@@ -56,7 +57,7 @@ def _arranged(p: Problem, a: Tensor, b: Tensor, semiring: int) -> tuple[Tensor, 
 
 def _too_many(error: RuntimeError) -> None:
     """An operator's complaint about int32 indices as that of the function."""
-    if "2^31 - 1" in str(error):
+    if "int32 indices" in str(error):
         raise ValueError(str(error).splitlines()[0]) from None
 
 
@@ -319,15 +320,17 @@ def matmul_many(
 def _groups(problems: list[tuple[Problem, Tensor, Tensor]]) -> Iterator[list[tuple[Problem, Tensor, Tensor]]]:
     """Neighbours that are multiplied together."""
     group: list[tuple[Problem, Tensor, Tensor]] = []
-    columns = 0
+    columns = entries = 0
     for item in problems:
         p = item[0]
         alike = not group or p.a.crow.dtype == group[0][0].a.crow.dtype
-        if group and (not alike or columns + p.columns > TOGETHER_COLUMNS):
+        # So that indices of 32 bits hold the whole where they hold the parts.
+        most = p.shape[0] * p.columns + len(p.a.col) + len(p.b.crow) + len(p.b.col)
+        if group and (not alike or columns + p.columns > TOGETHER_COLUMNS or entries + most > MOST_INT32):
             yield group
-            group, columns = [], 0
+            group, columns, entries = [], 0, 0
         group.append(item)
-        columns += p.columns
+        columns, entries = columns + p.columns, entries + most
     if group:
         yield group
 
