@@ -34,6 +34,7 @@ class Stream(enum.IntEnum):
     MINHASH = 5
     ONE_PERMUTATION = 6
     SAMPLES = 7
+    WALKS = 8
 
 
 def checked_seed(seed: Any) -> int:
@@ -52,10 +53,14 @@ def _mixed(x: _Words) -> _Words:
 
 def words(seed: int, stream: Stream, count: int, first: int = 0) -> _Words:
     """The ``count`` 64-bit words of a seed's stream from number ``first`` on."""
+    return words_at(seed, stream, np.arange(first, first + count, dtype=np.uint64))
+
+
+def words_at(seed: int, stream: Stream, numbers: npt.NDArray[Any]) -> _Words:
+    """The 64-bit words of a seed's stream with these numbers, which are integers >= 0 in any shape."""
     start = np.array([(seed * 2 + 1) * _GOLDEN & _MASK], np.uint64)
     key = _mixed(_mixed(start) + np.uint64(int(stream) * 0xD1342543DE82EF95 & _MASK))
-    counter = np.arange(first + 1, first + count + 1, dtype=np.uint64)
-    return _mixed(key + counter * np.uint64(_GOLDEN))
+    return _mixed(key + (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN))
 
 
 def uniform(seed: int, stream: Stream, count: int) -> _Floats:

@@ -4,6 +4,7 @@
 from .attention import HyperAttention, hyper_attention
 from .behavior import BehaviorSequenceEncoder, SDIMAttention
 from .encoding import HashGrid, progressive_levels
+from .graph import GraphPower, neighborhood_tokens
 from .hashing import HashHead
 from .rigid import RigidTransform, fit_frame
 from .sdf import SDFNetwork, SDFOutput, eikonal_loss, neus_alpha
@@ -11,6 +12,7 @@ from .shallow import LinearHash, itq, random_projection
 
 __all__ = [
     "BehaviorSequenceEncoder",
+    "GraphPower",
     "HashGrid",
     "HashHead",
     "HyperAttention",
@@ -23,6 +25,7 @@ __all__ = [
     "fit_frame",
     "hyper_attention",
     "itq",
+    "neighborhood_tokens",
     "neus_alpha",
     "progressive_levels",
     "random_projection",

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small sparse_csr tensors and their unions, which layers on graphs are put together from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _checks
+
+
+def sparse_csr(crow: Tensor, col: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Torch's tensor without its checks and without the warning that it is in beta."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        return torch.sparse_csr_tensor(crow, col, values, tuple(shape), check_invariants=False)
+
+
+def square(name: str, adjacency: Any) -> None:
+    """Refuses what is not a sparse_csr matrix of as many rows as columns."""
+    if not isinstance(adjacency, Tensor):
+        raise TypeError(f"{name} must be a torch tensor, got {type(adjacency).__name__}")
+    if adjacency.layout != torch.sparse_csr:
+        raise TypeError(f"{name} must be sparse_csr (.to_sparse_csr() makes it so), got layout {adjacency.layout}")
+    if adjacency.dim() != 2 or adjacency.shape[0] != adjacency.shape[1]:
+        raise ValueError(f"{name} must be square [N, N], got shape {tuple(adjacency.shape)}")
+    _checks.device_served(name, adjacency)
+    _checks.with_data(name, adjacency)
+
+
+def rows_of(crow: Tensor, count: int) -> Tensor:
+    """Int64 [count]: the row of each entry."""
+    rows = torch.arange(len(crow) - 1, device=crow.device)
+    return torch.repeat_interleave(rows, crow.diff(), output_size=count)
+
+
+def diagonal(like: Tensor, dtype: torch.dtype, value: float = 1) -> Tensor:
+    """``value`` times the identity, of the shape and index dtype of a square matrix."""
+    count, index = like.shape[0], like.crow_indices().dtype
+    steps = torch.arange(count + 1, dtype=index, device=like.device)
+    return sparse_csr(
+        steps, steps[:-1], torch.full((count,), value, dtype=dtype, device=like.device), like.shape
+    )  # fmt: skip
+
+
+def selection(chosen: Tensor, like: Tensor) -> Tensor:
+    """Bool [R, N]: row i's one entry stands in column ``chosen[i]``."""
+    index = like.crow_indices().dtype
+    steps = torch.arange(len(chosen) + 1, dtype=index, device=like.device)
+    ones = torch.ones(len(chosen), dtype=torch.bool, device=like.device)
+    return sparse_csr(steps, chosen.to(index), ones, (len(chosen), like.shape[1]))
+
+
+def merged(first: Tensor, second: Tensor) -> Tensor:
+    """The union of two bool patterns of one shape that are canonical and have no entry in common."""
+    width = max(first.shape[1], 1)
+    keys = [rows_of(x.crow_indices(), len(x.col_indices())) * width + x.col_indices() for x in (first, second)]
+    # Each entry's place: how many of its own pattern and of the other stand before it.
+    col = first.col_indices().new_empty(len(keys[0]) + len(keys[1]))
+    for x, own, other in ((first, keys[0], keys[1]), (second, keys[1], keys[0])):
+        col[torch.arange(len(own), device=own.device) + torch.searchsorted(other, own)] = x.col_indices()
+    ones = torch.ones(len(col), dtype=torch.bool, device=col.device)
+    return sparse_csr(first.crow_indices() + second.crow_indices(), col, ones, first.shape)
+
+
+def with_diagonal(adjacency: Tensor, value: float) -> Tensor:
+    """The adjacency with ``value`` as a further entry (i, i) of each row: products combine what is stored twice."""
+    crow, col, values = adjacency.crow_indices(), adjacency.col_indices(), adjacency.values()
+    count = adjacency.shape[0]
+    steps = torch.arange(count + 1, dtype=crow.dtype, device=crow.device)
+    # Row i's entries move by the i that were put before them; its own goes behind them.
+    old = torch.arange(len(col), device=col.device) + rows_of(crow, len(col))
+    new = crow[1:].long() + steps[:-1]
+    both = torch.cat([old, new])
+    order = torch.empty_like(both)
+    order[both] = torch.arange(len(both), device=both.device)
+    entries = torch.cat([values, values.new_full((count,), value)])[order]
+    return sparse_csr(crow + steps, torch.cat([col, steps[:-1]])[order], entries, adjacency.shape)
