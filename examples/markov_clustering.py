@@ -90,11 +90,11 @@ def markov_clustering(graph: RealGraph, power: float) -> Clustering:
     start, count = time.perf_counter(), len(graph)
     loops = torch.arange(count)
     pairs = torch.cat([graph.edges, graph.edges.flip(1), torch.stack([loops, loops], 1)])
-    # A loop as heavy as the heaviest edge: else the flow of a star would swing to and fro.
+    # A loop as heavy as a node's mean edge: else the flow of a star would swing to and fro.
     weights = graph.adjacency()
-    heaviest = torch.zeros(count).scatter_reduce(0, rows_of(weights), weights.values(), "amax")
-    heaviest = torch.where(heaviest == 0, 1, heaviest)
-    matrix, _ = inflated(to_csr(pairs, torch.cat([graph.weights, graph.weights, heaviest]).double(), count), 1)
+    loop = torch.zeros(count).index_reduce(0, rows_of(weights), weights.values(), "mean", include_self=False)
+    loop = torch.where(loop == 0, 1, loop)
+    matrix, _ = inflated(to_csr(pairs, torch.cat([graph.weights, graph.weights, loop]).double(), count), 1)
     entries, products, chaos, steps = [matrix.values().numel()], 0, math.inf, 0
     while chaos > CHAOS and steps < MOST_STEPS:
         products += int(matrix.crow_indices().diff()[matrix.col_indices().long()].sum())
@@ -133,25 +133,26 @@ def louvain(graph: RealGraph) -> tuple[list[int], float]:
 
 
 def positions(graph: RealGraph) -> dict[int, Any]:
-    """Where nodes are drawn: springs, from a start by the graph's own eigenvectors."""
+    """Where nodes are drawn: by forces, the largest part of a graph above, others in a row below it."""
     drawn = graph.to_networkx()
     parts = [drawn.subgraph(nodes) for nodes in sorted(networkx.connected_components(drawn), key=len, reverse=True)]
     found: dict[int, Any] = {}
     radius, place = math.sqrt(len(parts[0])), 0.0
     for number, part in enumerate(parts):
-        size = math.sqrt(len(part))
-        if len(graph) > 500:
-            layout = networkx.forceatlas2_layout(part, max_iter=60, seed=1, scaling_ratio=2.0, strong_gravity=False)
+        if len(part) > 300:
+            layout = networkx.forceatlas2_layout(part, max_iter=100, seed=1)
         else:
-            start = networkx.kamada_kawai_layout(part, weight=None) if len(part) > 1 else None
-            layout = networkx.spring_layout(part, pos=start, iterations=15, seed=1, weight=None)
+            layout = networkx.kamada_kawai_layout(part, weight=None)
         points = torch.tensor([list(map(float, layout[node])) for node in part], dtype=torch.float64)
         points = points - points.mean(0)
-        points = points / points.norm(dim=1).quantile(0.98).clamp(min=1e-9)
-        points = points * (1.6 / points.norm(dim=1).clamp(min=1.6))[:, None] * size
-        if number:  # further parts in a row below
-            points = points * 0.6 + torch.tensor([place + size * 0.6 - radius, -1.25 * radius])
-            place += 1.4 * size
+        # Outliers come closer, so that they do not squeeze all others.
+        far = points.norm(dim=1)
+        far = far / far.quantile(0.9).clamp(min=1e-9)
+        size = math.sqrt(len(part))
+        points = points / points.norm(dim=1).clamp(min=1e-9)[:, None] * far.clamp(max=1.4)[:, None] * size
+        if number:
+            points = points * 0.5 + torch.tensor([place + size / 2 - radius, -1.7 * radius])
+            place += 1.5 * size
         found.update({node: point.numpy() for node, point in zip(part, points, strict=True)})
     return found
 
@@ -171,27 +172,40 @@ def colours_of(clusters: list[set[int]], count: int) -> list[Any]:
 
 
 def named(result: Clustering) -> list[tuple[int, str]]:
-    """(node, text) of what is written beside nodes: characters that many meet; what large clusters are about."""
-    graph = result.graph
-    if graph.name == "karate club":
-        return [(node, str(node + 1)) for node in range(len(graph))]
+    """(node, text) of what may be written beside nodes, the most important first."""
+    graph, count = result.graph, len(result.graph)
+    degree = torch.bincount(graph.edges.flatten(), minlength=count)
     if graph.labels is None:
-        degree = torch.bincount(graph.edges.flatten(), minlength=len(graph))
-        return [(int(node), graph.nodes[node]) for node in degree.topk(min(14, len(graph))).indices]
+        return [(int(node), graph.nodes[node]) for node in degree.argsort(descending=True)]
     texts = []
-    degree = torch.bincount(graph.edges.flatten(), minlength=len(graph)).tolist()
-    for nodes in result.clusters()[:12]:
-        label, _ = Counter(graph.labels[node] for node in nodes).most_common(1)[0]
-        if graph.name == "imports":  # the module that most of the cluster's packages share
-            paths = [graph.nodes[node].split(".") for node in nodes]
-            label = Counter(".".join(path[:2]) for path in paths).most_common(1)[0][0]
-        if len(nodes) >= len(graph) / 100:
-            texts.append((max(nodes, key=degree.__getitem__), label))
+    for nodes in result.clusters():
+        kind = Counter(graph.labels[node] for node in nodes).most_common(1)[0][0]
+        if graph.name == "imports":  # the package, or the part of one, that most of its modules share
+            kind = Counter(".".join(graph.nodes[node].split(".")[:2]) for node in nodes).most_common(1)[0][0]
+        if len(nodes) >= count / 150:
+            texts.append((max(nodes, key=degree.tolist().__getitem__), kind))
     return texts
 
 
-def draw_one(axes: Any, result: Clustering) -> None:
+def write(axes: Any, texts: list[tuple[int, str]], where: dict[int, Any]) -> None:
+    """Texts above their nodes, those that would cover an earlier one left out."""
     from matplotlib import patheffects
+
+    axes.figure.canvas.draw()
+    taken: list[Any] = []
+    for node, text in texts[:40]:
+        drawn = axes.annotate(
+            text, where[node], zorder=4, fontsize=8.5, ha="center", va="bottom", color="#20242a", xytext=(0, 5),
+            textcoords="offset points", path_effects=[patheffects.withStroke(linewidth=2.2, foreground="white")],
+        )  # fmt: skip
+        box = drawn.get_window_extent()
+        if any(box.overlaps(other) for other in taken):
+            drawn.remove()
+        else:
+            taken.append(box)
+
+
+def draw_one(axes: Any, result: Clustering) -> None:
     from matplotlib.collections import LineCollection
 
     graph = result.graph
@@ -199,34 +213,37 @@ def draw_one(axes: Any, result: Clustering) -> None:
     colours = colours_of(result.clusters(), count)
     edges, labels = graph.edges.tolist(), result.labels.tolist()
     inside = [labels[i] == labels[j] for i, j in edges]
-    thin = 0.3 if count > 500 else 1.0
-    for kind, alpha in ((False, 0.25), (True, 0.6)):
+    for kind, alpha in ((False, 0.35 if count < 500 else 0.2), (True, 0.6)):
         lines = [(where[i], where[j]) for (i, j), same in zip(edges, inside, strict=True) if same == kind]
         shades = [colours[i] if kind else GREY for (i, _), same in zip(edges, inside, strict=True) if same == kind]
-        axes.add_collection(LineCollection(lines, colors=shades, linewidths=thin, alpha=alpha, zorder=1 + kind))
+        width = 0.35 if count > 500 else 1.1
+        axes.add_collection(LineCollection(lines, colors=shades, linewidths=width, alpha=alpha, zorder=1 + kind))
     degree = torch.bincount(graph.edges.flatten(), minlength=count).double()
+    numbered = graph.name == "karate club"
     sizes = (5 if count > 500 else 60) * (degree / degree.mean()).clamp(0.4, 6)
+    if numbered:
+        sizes = sizes.clamp(min=150)
     points = [where[node] for node in range(count)]
     axes.scatter(
         [p[0] for p in points], [p[1] for p in points], s=sizes.tolist(), c=colours, zorder=3, linewidths=0.4,
         edgecolors="white",
     )  # fmt: skip
-    small = graph.name == "karate club"
-    for node, text in named(result):
-        axes.annotate(
-            text, where[node], zorder=4, fontsize=7 if small else 8.5, ha="center", va="center" if small else "bottom",
-            color="white" if small else "#20242a", weight="bold" if small else "normal",
-            xytext=(0, 0 if small else 4), textcoords="offset points",
-            path_effects=[] if small else [patheffects.withStroke(linewidth=2.2, foreground="white")],
-        )  # fmt: skip
     axes.set_title(
         f"{graph.name}: {count:,} nodes, {len(edges):,} edges · {len(result.clusters())} clusters, "
         f"modularity {result.modularity:.2f}", fontsize=10.5, loc="left",
     )  # fmt: skip
-    axes.set(xticks=[], yticks=[], aspect="equal")
-    axes.autoscale_view()
+    axes.set(xticks=[], yticks=[])
+    axes.margins(0.04)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    if not numbered:
+        write(axes, named(result), where)
+        return
+    # The club knows its members by number.
+    for node in range(count):
+        axes.annotate(
+            str(node + 1), where[node], zorder=4, fontsize=7, ha="center", va="center", color="white", weight="bold"
+        )
 
 
 def draw(path: Path, results: list[Clustering], progress: Progress) -> None:
@@ -248,32 +265,34 @@ def draw(path: Path, results: list[Clustering], progress: Progress) -> None:
 
 
 def show(results: list[Clustering], progress: Progress) -> None:
-    table = Table(title="Markov clustering of real graphs")
-    columns = (
-        "graph", "power", "steps", "clusters", "modularity", "Louvain's", "agreement with labels", "Louvain's",
-        "products", "ms",
-    )  # fmt: skip
-    for name in columns:
-        table.add_column(name, justify="left" if name == "graph" else "right")
+    table = Table(title="Markov clustering of real graphs", caption="agreement: adjusted Rand index to known labels")
+    for name in ("graph", "method", "clusters", "modularity", "agreement", "ms"):
+        table.add_column(name, justify="left" if name in ("graph", "method") else "right", no_wrap=True)
     for result in progress.track(results, description="comparing"):
-        labels, modularity = louvain(result.graph)
         known = result.graph.labels
-        agreement = ["–", "–"]
-        if known is not None:
-            agreement = [f"{adjusted_rand(x, known):.2f}" for x in (result.labels.tolist(), labels)]
-        table.add_row(
-            result.graph.name, f"{result.power:g}", str(result.steps), str(len(result.clusters())),
-            f"{result.modularity:.3f}", f"{modularity:.3f}", *agreement, f"{result.products:,}",
-            f"{1e3 * result.seconds:.0f}",
-        )  # fmt: skip
+        start = time.perf_counter()
+        labels, modularity = louvain(result.graph)
+        seconds = time.perf_counter() - start
+        flow = (f"flow, power {result.power:g}", result.labels.tolist(), result.modularity, result.seconds)
+        for first, (method, found, quality, took) in enumerate((flow, ("Louvain", labels, modularity, seconds))):
+            agreement = "–" if known is None else f"{adjusted_rand(found, known):.2f}"
+            table.add_row(
+                "" if first else result.graph.name, method, str(len(groups(found))), f"{quality:.3f}", agreement,
+                f"{1e3 * took:.0f}", end_section=bool(first),
+            )  # fmt: skip
     Console().print(table)
+    for result in results:
+        print(
+            f"{result.graph.name}: {result.products:,} products of numbers in {result.steps} steps, at most "
+            f"{max(result.entries):,} entries"
+        )
 
 
 def main(arguments: list[str] | None = None) -> list[Clustering]:
     """Returns what was found for each graph."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--graphs", nargs="+", choices=list(GRAPHS), default=list(GRAPHS))
-    parser.add_argument("--powers", type=float, nargs="+", default=[1.2, 1.3, 1.4, 1.6, 1.8, 2.0, 2.5], help="to try")
+    parser.add_argument("--powers", type=float, nargs="+", default=[1.3, 1.5, 1.8, 2.0, 2.5, 3.0, 4.0], help="to try")
     parser.add_argument("--out", type=Path, default=Path("markov_clustering.png"), help="the picture")
     options = parser.parse_args(arguments)
     if not all(1 < power <= 30 for power in options.powers):
