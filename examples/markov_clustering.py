@@ -91,9 +91,10 @@ def markov_clustering(graph: RealGraph, power: float) -> Clustering:
     loops = torch.arange(count)
     pairs = torch.cat([graph.edges, graph.edges.flip(1), torch.stack([loops, loops], 1)])
     # A loop as heavy as a node's mean edge: else the flow of a star would swing to and fro.
-    weights = graph.adjacency()
-    loop = torch.zeros(count).index_reduce(0, rows_of(weights), weights.values(), "mean", include_self=False)
-    loop = torch.where(loop == 0, 1, loop)
+    ends = graph.edges.flatten()
+    degree = torch.bincount(ends, minlength=count)
+    loop = torch.bincount(ends, graph.weights.repeat_interleave(2), minlength=count) / degree
+    loop = torch.where(degree == 0, 1, loop).float()
     matrix, _ = inflated(to_csr(pairs, torch.cat([graph.weights, graph.weights, loop]).double(), count), 1)
     entries, products, chaos, steps = [matrix.values().numel()], 0, math.inf, 0
     while chaos > CHAOS and steps < MOST_STEPS:
@@ -133,9 +134,11 @@ def louvain(graph: RealGraph) -> tuple[list[int], float]:
 
 
 def positions(graph: RealGraph) -> dict[int, Any]:
-    """Where nodes are drawn: by forces, the largest part of a graph above, others in a row below it."""
+    """Where nodes are drawn: by forces, the largest part of a graph above, others in a row below it. Parts of one or two
+    nodes are left out."""
     drawn = graph.to_networkx()
     parts = [drawn.subgraph(nodes) for nodes in sorted(networkx.connected_components(drawn), key=len, reverse=True)]
+    parts = [part for number, part in enumerate(parts) if number == 0 or len(part) > 2]
     found: dict[int, Any] = {}
     radius, place = math.sqrt(len(parts[0])), 0.0
     for number, part in enumerate(parts):
@@ -151,8 +154,8 @@ def positions(graph: RealGraph) -> dict[int, Any]:
         size = math.sqrt(len(part))
         points = points / points.norm(dim=1).clamp(min=1e-9)[:, None] * far.clamp(max=1.4)[:, None] * size
         if number:
-            points = points * 0.5 + torch.tensor([place + size / 2 - radius, -1.7 * radius])
-            place += 1.5 * size
+            points = points * 0.7 + torch.tensor([place + 0.8 * size - radius, -1.8 * radius])
+            place += 1.8 * size
         found.update({node: point.numpy() for node, point in zip(part, points, strict=True)})
     return found
 
@@ -161,7 +164,11 @@ def colours_of(clusters: list[set[int]], count: int) -> list[Any]:
     """A colour for each node: the largest clusters have their own, small ones share a grey."""
     from matplotlib import colormaps
 
-    palette = [*colormaps["tab20"].colors[::2], *colormaps["tab20b"].colors[::4], *colormaps["tab20c"].colors[1::4]]
+    # Without greys.
+    palette = [
+        *(colour for number, colour in enumerate(colormaps["tab10"].colors) if number != 7),
+        *colormaps["Dark2"].colors[:-1], *colormaps["tab20"].colors[1:14:2],
+    ]  # fmt: skip
     colours: list[Any] = [GREY] * count
     for number, nodes in enumerate(clusters[: len(palette)]):
         if len(nodes) < max(3, count // 200):
@@ -179,24 +186,27 @@ def named(result: Clustering) -> list[tuple[int, str]]:
         return [(int(node), graph.nodes[node]) for node in degree.argsort(descending=True)]
     texts = []
     for nodes in result.clusters():
-        kind = Counter(graph.labels[node] for node in nodes).most_common(1)[0][0]
-        if graph.name == "imports":  # the package, or the part of one, that most of its modules share
-            kind = Counter(".".join(graph.nodes[node].split(".")[:2]) for node in nodes).most_common(1)[0][0]
-        if len(nodes) >= count / 150:
-            texts.append((max(nodes, key=degree.tolist().__getitem__), kind))
+        if len(nodes) < count / 150:
+            break
+        hub = max(nodes, key=degree.tolist().__getitem__)
+        if graph.name == "imports":  # the module that most others of its cluster use
+            texts.append((hub, graph.nodes[hub]))
+        else:
+            texts.append((hub, Counter(graph.labels[node] for node in nodes).most_common(1)[0][0]))
     return texts
 
 
 def write(axes: Any, texts: list[tuple[int, str]], where: dict[int, Any]) -> None:
-    """Texts above their nodes, those that would cover an earlier one left out."""
+    """Texts above their nodes, single signs bold; those that would cover an earlier one are left out."""
     from matplotlib import patheffects
 
     axes.figure.canvas.draw()
     taken: list[Any] = []
     for node, text in texts[:40]:
         drawn = axes.annotate(
-            text, where[node], zorder=4, fontsize=8.5, ha="center", va="bottom", color="#20242a", xytext=(0, 5),
-            textcoords="offset points", path_effects=[patheffects.withStroke(linewidth=2.2, foreground="white")],
+            text, where[node], zorder=4, fontsize=13 if len(text) == 1 else 8.5, ha="center", va="bottom", color="#20242a", xytext=(0, 5),
+            textcoords="offset points", weight="bold" if len(text) == 1 else "normal",
+            path_effects=[patheffects.withStroke(linewidth=2.2, foreground="white")],
         )  # fmt: skip
         box = drawn.get_window_extent()
         if any(box.overlaps(other) for other in taken):
@@ -210,10 +220,11 @@ def draw_one(axes: Any, result: Clustering) -> None:
 
     graph = result.graph
     where, count = positions(graph), len(graph)
+    drawn = [node for node in range(count) if node in where]
     colours = colours_of(result.clusters(), count)
-    edges, labels = graph.edges.tolist(), result.labels.tolist()
+    edges, labels = [edge for edge in graph.edges.tolist() if edge[0] in where], result.labels.tolist()
     inside = [labels[i] == labels[j] for i, j in edges]
-    for kind, alpha in ((False, 0.35 if count < 500 else 0.2), (True, 0.6)):
+    for kind, alpha in ((False, 0.35 if count < 500 else 0.15), (True, 0.6 if count < 500 else 0.3)):
         lines = [(where[i], where[j]) for (i, j), same in zip(edges, inside, strict=True) if same == kind]
         shades = [colours[i] if kind else GREY for (i, _), same in zip(edges, inside, strict=True) if same == kind]
         width = 0.35 if count > 500 else 1.1
@@ -223,13 +234,12 @@ def draw_one(axes: Any, result: Clustering) -> None:
     sizes = (5 if count > 500 else 60) * (degree / degree.mean()).clamp(0.4, 6)
     if numbered:
         sizes = sizes.clamp(min=150)
-    points = [where[node] for node in range(count)]
     axes.scatter(
-        [p[0] for p in points], [p[1] for p in points], s=sizes.tolist(), c=colours, zorder=3, linewidths=0.4,
-        edgecolors="white",
+        [where[node][0] for node in drawn], [where[node][1] for node in drawn], s=sizes[drawn].tolist(),
+        c=[colours[node] for node in drawn], zorder=3, linewidths=0.4 if count < 500 else 0.2, edgecolors="white",
     )  # fmt: skip
     axes.set_title(
-        f"{graph.name}: {count:,} nodes, {len(edges):,} edges · {len(result.clusters())} clusters, "
+        f"{graph.name}: {count:,} nodes, {len(graph.edges):,} edges · {len(result.clusters())} clusters, "
         f"modularity {result.modularity:.2f}", fontsize=10.5, loc="left",
     )  # fmt: skip
     axes.set(xticks=[], yticks=[])

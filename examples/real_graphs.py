@@ -128,12 +128,13 @@ def _imported(name: str, path: Path) -> Iterator[str]:
         yield from (f"{base}.{part}" if base else part for part in names)
 
 
-def digits(neighbours: int = 8) -> RealGraph:
-    """Scikit-learn's handwritten digits: each image and those nearest to it; a node's label is its digit."""
+def digits(neighbours: int = 8, pixels: int = 64) -> RealGraph:
+    """Scikit-learn's handwritten digits, each image and those nearest to it by its first pixels; a node's label is its
+    digit."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    images = torch.tensor(bunch.data, dtype=torch.float32)
+    images = torch.tensor(bunch.data, dtype=torch.float32)[:, :pixels]
     nearest = torch.cdist(images, images).fill_diagonal_(torch.inf).topk(neighbours, largest=False).indices
     pairs = torch.stack([torch.arange(len(images)).repeat_interleave(neighbours), nearest.flatten()], 1)
     names = [str(number) for number in range(len(images))]

@@ -31,7 +31,11 @@ class Program:
         spec = importlib.util.spec_from_file_location(self.name, self.path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # where dataclasses look for it
-        spec.loader.exec_module(module)
+        sys.path.insert(0, str(FOLDER))  # where a program finds what it shares with others
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.remove(str(FOLDER))
         return module
 
     def drew(self, path: Path) -> bool:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks, _random, spgemm
-from .graph_patterns import diagonal, merged, rows_of, selection, sparse_csr, square, with_diagonal
+from ..spgemm.csr import build, values_of
+from .graph_patterns import diagonal, merged, ones, rows_of, selection, square, with_diagonal
 
 PowerKind = Literal["walks", "reach", "shells", "distances"]
 TokenKind = Literal["shells", "balls"]
@@ -119,7 +120,7 @@ class GraphPower(nn.Module):
             raise TypeError(f"adjacency must have a floating dtype to be normalised, got {adjacency.dtype}")
         if self.self_loops:
             adjacency = with_diagonal(adjacency, 1)
-        crow, col, values = adjacency.crow_indices(), adjacency.col_indices(), adjacency.values()
+        crow, col, values = adjacency.crow_indices(), adjacency.col_indices(), values_of(adjacency)
         if self.normalize is not None:
             rows = rows_of(crow, len(col))
             sums = values.new_zeros(len(crow) - 1).index_add(0, rows, values)
@@ -143,7 +144,7 @@ class GraphPower(nn.Module):
             same = known[0] is crow and known[1] is col
             if same or (torch.equal(known[0], crow) and torch.equal(known[1], col)):
                 return
-        plain = sparse_csr(crow, col, torch.ones(len(col), dtype=torch.float32, device=col.device), adjacency.shape)
+        plain = ones(adjacency, torch.float32)
         self._plans = [spgemm.plan(plain, diagonal(adjacency, torch.float32))]
         for _ in range(self.hops - 1):
             last = self._plans[-1]
@@ -165,9 +166,7 @@ class GraphPower(nn.Module):
 
 def _edges(adjacency: Tensor) -> Tensor:
     """The edges as a canonical pattern: bool, columns ascending, none twice. Checks pointers and columns too."""
-    ones = torch.ones(adjacency.values().shape, dtype=torch.bool, device=adjacency.device)
-    edges = sparse_csr(adjacency.crow_indices(), adjacency.col_indices(), ones, adjacency.shape)
-    return spgemm.matmul(edges, diagonal(adjacency, torch.bool), semiring="or_and")
+    return spgemm.matmul(ones(adjacency, torch.bool), diagonal(adjacency, torch.bool), semiring="or_and")
 
 
 def neighborhood_tokens(
@@ -304,8 +303,8 @@ def _laid_out(rows: Tensor, members: Tensor, chosen: int, tokens: int, count: in
     sizes = torch.bincount(rows, minlength=chosen * tokens)
     offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
     if layout == "csr":
-        ones = torch.ones(len(members), dtype=torch.bool, device=members.device)
-        return sparse_csr(offsets, members, ones, (chosen * tokens, count))
+        true = torch.ones(len(members), dtype=torch.bool, device=members.device)
+        return build(offsets, members, true, (chosen * tokens, count))
     largest = int(sizes.max()) if len(sizes) else 0
     padded = members.new_full((chosen * tokens, largest), -1)
     padded[rows, torch.arange(len(rows), device=rows.device) - offsets[rows]] = members

@@ -3,21 +3,13 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import _checks
-
-
-def sparse_csr(crow: Tensor, col: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
-    """Torch's tensor without its checks and without the warning that it is in beta."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return torch.sparse_csr_tensor(crow, col, values, tuple(shape), check_invariants=False)
+from ..spgemm.csr import build, csr_of, values_of
 
 
 def square(name: str, adjacency: Any) -> None:
@@ -38,13 +30,19 @@ def rows_of(crow: Tensor, count: int) -> Tensor:
     return torch.repeat_interleave(rows, crow.diff(), output_size=count)
 
 
+def ones(like: Tensor, dtype: torch.dtype) -> Tensor:
+    """The entries of a matrix as they stand, all of them 1."""
+    crow, col = like.crow_indices(), like.col_indices()
+    values = torch.ones(len(col), dtype=dtype, device=col.device)
+    return build(crow, col, values, (like.shape[0], like.shape[1]))
+
+
 def diagonal(like: Tensor, dtype: torch.dtype, value: float = 1) -> Tensor:
     """``value`` times the identity, of the shape and index dtype of a square matrix."""
     count, index = like.shape[0], like.crow_indices().dtype
     steps = torch.arange(count + 1, dtype=index, device=like.device)
-    return sparse_csr(
-        steps, steps[:-1], torch.full((count,), value, dtype=dtype, device=like.device), like.shape
-    )  # fmt: skip
+    values = torch.full((count,), value, dtype=dtype, device=like.device)
+    return build(steps, steps[:-1], values, (count, count))
 
 
 def selection(chosen: Tensor, like: Tensor) -> Tensor:
@@ -52,7 +50,7 @@ def selection(chosen: Tensor, like: Tensor) -> Tensor:
     index = like.crow_indices().dtype
     steps = torch.arange(len(chosen) + 1, dtype=index, device=like.device)
     ones = torch.ones(len(chosen), dtype=torch.bool, device=like.device)
-    return sparse_csr(steps, chosen.to(index), ones, (len(chosen), like.shape[1]))
+    return build(steps, chosen.to(index), ones, (len(chosen), like.shape[1]))
 
 
 def merged(first: Tensor, second: Tensor) -> Tensor:
@@ -64,12 +62,16 @@ def merged(first: Tensor, second: Tensor) -> Tensor:
     for x, own, other in ((first, keys[0], keys[1]), (second, keys[1], keys[0])):
         col[torch.arange(len(own), device=own.device) + torch.searchsorted(other, own)] = x.col_indices()
     ones = torch.ones(len(col), dtype=torch.bool, device=col.device)
-    return sparse_csr(first.crow_indices() + second.crow_indices(), col, ones, first.shape)
+    shape = (first.shape[0], first.shape[1])
+    return build(first.crow_indices() + second.crow_indices(), col, ones, shape)
 
 
 def with_diagonal(adjacency: Tensor, value: float) -> Tensor:
-    """The adjacency with ``value`` as a further entry (i, i) of each row: products combine what is stored twice."""
-    crow, col, values = adjacency.crow_indices(), adjacency.col_indices(), adjacency.values()
+    """The adjacency with ``value`` as a further entry (i, i) of each row: products combine what is stored twice.
+
+    Differentiable in the adjacency's values any number of times.
+    """
+    crow, col, values = adjacency.crow_indices(), adjacency.col_indices(), values_of(adjacency)
     count = adjacency.shape[0]
     steps = torch.arange(count + 1, dtype=crow.dtype, device=crow.device)
     # Row i's entries move by the i that were put before them; its own goes behind them.
@@ -79,4 +81,4 @@ def with_diagonal(adjacency: Tensor, value: float) -> Tensor:
     order = torch.empty_like(both)
     order[both] = torch.arange(len(both), device=both.device)
     entries = torch.cat([values, values.new_full((count,), value)])[order]
-    return sparse_csr(crow + steps, torch.cat([col, steps[:-1]])[order], entries, adjacency.shape)
+    return csr_of(crow + steps, torch.cat([col, steps[:-1]])[order], entries, (count, count))
