@@ -70,8 +70,10 @@ def rows_of(matrix: Tensor) -> Tensor:
 
 
 def inflated(matrix: Tensor, power: float) -> tuple[Tensor, float]:
-    """Each row to a power, small entries dropped (never a row's largest), rows of sum 1; and the row furthest from
-    the end, where all entries of a row are equal."""
+    """(Rows to a power, small entries dropped, never a row's largest, sums 1; how far the worst row is from the end).
+
+    At the end all entries of a row are equal.
+    """
     rows, columns, values = rows_of(matrix), matrix.col_indices().long(), matrix.values() ** power
     count = matrix.shape[0]
     sums = values.new_zeros(count).index_add(0, rows, values)
@@ -134,8 +136,10 @@ def louvain(graph: RealGraph) -> tuple[list[int], float]:
 
 
 def positions(graph: RealGraph) -> dict[int, Any]:
-    """Where nodes are drawn: by forces, the largest part of a graph above, others in a row below it. Parts of one or two
-    nodes are left out."""
+    """Where nodes are drawn: by forces, the largest part of a graph above, others in a row below it.
+
+    Parts of one or two nodes are left out.
+    """
     drawn = graph.to_networkx()
     parts = [drawn.subgraph(nodes) for nodes in sorted(networkx.connected_components(drawn), key=len, reverse=True)]
     parts = [part for number, part in enumerate(parts) if number == 0 or len(part) > 2]
@@ -203,9 +207,10 @@ def write(axes: Any, texts: list[tuple[int, str]], where: dict[int, Any]) -> Non
     axes.figure.canvas.draw()
     taken: list[Any] = []
     for node, text in texts[:40]:
+        sign = len(text) == 1
         drawn = axes.annotate(
-            text, where[node], zorder=4, fontsize=13 if len(text) == 1 else 8.5, ha="center", va="bottom", color="#20242a", xytext=(0, 5),
-            textcoords="offset points", weight="bold" if len(text) == 1 else "normal",
+            text, where[node], zorder=4, fontsize=13 if sign else 8.5, weight="bold" if sign else "normal", ha="center",
+            va="bottom", color="#20242a", xytext=(0, 5), textcoords="offset points",
             path_effects=[patheffects.withStroke(linewidth=2.2, foreground="white")],
         )  # fmt: skip
         box = drawn.get_window_extent()

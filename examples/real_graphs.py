@@ -57,7 +57,9 @@ def to_csr(pairs: Tensor, values: Tensor, nodes: int) -> Tensor:
     crow = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return torch.sparse_csr_tensor(crow, pairs[order, 1].int(), values[order], (nodes, nodes), check_invariants=True)
+        return torch.sparse_csr_tensor(
+            crow, pairs[order, 1].int(), values[order], (nodes, nodes), check_invariants=True
+        )
 
 
 def undirected(name: str, pairs: Tensor, nodes: list[str], labels: list[str] | None) -> RealGraph:
@@ -129,8 +131,7 @@ def _imported(name: str, path: Path) -> Iterator[str]:
 
 
 def digits(neighbours: int = 8, pixels: int = 64) -> RealGraph:
-    """Scikit-learn's handwritten digits, each image and those nearest to it by its first pixels; a node's label is its
-    digit."""
+    """Scikit-learn's digits, each image joined to those nearest to it by their first pixels; labelled by its digit."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -2,9 +2,9 @@
 """How fast is a sparse matrix times itself? R-MAT graphs of growing size, against SciPy, torch and MKL; and triangles.
 
 An R-MAT graph has few nodes with very many edges, as those of the web and of people have, which makes the rows of its
-square differ by orders of magnitude. Every library multiplies the same matrix in turn, several times; the median counts.
-Then triangles of such graphs and of real ones are counted by a product that computes only what its mask wants, by the
-whole product, and by networkx, which must all agree.
+square differ by orders of magnitude. Libraries multiply the same matrix in turn, several times; the median counts. Then
+triangles of such graphs and of real ones are counted by a product that computes only what its mask wants, by the whole
+product, and by networkx, which must all agree.
 
     python examples/sparse_products.py --out sparse_products.png
     python examples/sparse_products.py --scales 8 10 12 --threads 2 --out sparse_products.png
@@ -53,8 +53,10 @@ class Found:
 
 
 def rmat(scale: int, seed: int = 0) -> Tensor:
-    """int64 [edges, 2], distinct, of 2^scale nodes: each bit of an edge's ends falls into one of four quadrants
-    (Chakrabarti, Zhan and Faloutsos, 2004)."""
+    """int64 [edges, 2], distinct, of 2^scale nodes: each bit of an edge's ends falls into one of four quadrants.
+
+    Source: Chakrabarti, Zhan and Faloutsos, R-MAT: a recursive model for graph mining, 2004.
+    """
     generator = torch.Generator().manual_seed(seed)
     borders = torch.tensor(QUADRANTS).cumsum(0)[:3]
     pairs = torch.zeros(EDGES_A_NODE << scale, 2, dtype=torch.int64)
@@ -202,7 +204,8 @@ def draw(path: Path, found: Found, threads: int) -> None:
             right.barh(y, seconds, height * 0.9, color=SHADES[method], label=METHODS[method] if row == 0 else None)
             text = f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
             right.annotate(text, (seconds, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5)
-    right.set_yticks(range(len(names)), [f"{name}\n{found.triangles[name][1]:,} triangles" for name in names], fontsize=8.5)
+    labels = [f"{name}\n{found.triangles[name][1]:,} triangles" for name in names]
+    right.set_yticks(range(len(names)), labels, fontsize=8.5)
     right.invert_yaxis()
     largest = max(max(seconds.values()) for seconds in found.counting.values())
     right.set(xscale="log", xlim=(None, largest * 6), xlabel="seconds")

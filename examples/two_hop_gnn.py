@@ -65,7 +65,8 @@ def mean(matrix: Tensor, x: Tensor) -> Tensor:
     rows = torch.repeat_interleave(torch.arange(len(x)), matrix.crow_indices().diff())
     columns, weights = matrix.col_indices().long(), matrix.values()
     sums = x.new_zeros(len(x)).index_add(0, rows, weights)
-    return x.new_zeros(len(x), x.shape[1]).index_add(0, rows, weights[:, None] * x[columns]) / sums.clamp(min=1e-12)[:, None]
+    total = x.new_zeros(x.shape).index_add(0, rows, weights[:, None] * x[columns])
+    return total / sums.clamp(min=1e-12)[:, None]
 
 
 class HopNetwork(nn.Module):
@@ -190,7 +191,7 @@ def draw_node(axes: Any, found: Found, node: int) -> None:
     for edge, angle in zip(mine.tolist(), angles.tolist(), strict=True):
         x, y, weight = math.cos(angle), math.sin(angle), float(found.after[edge])
         colour = SAME if found.same[edge] else OTHER
-        axes.plot([0, x], [0, y], color=colour, linewidth=4 * min(weight, 4), zorder=1, alpha=0.8, solid_capstyle="butt")
+        axes.plot([0, x], [0, y], color=colour, linewidth=4 * min(weight, 4), zorder=1, alpha=0.8)
         image(int(digits.columns[edge]), (x, y), colour, 2.9)
         axes.text(1.38 * x, 1.38 * y, f"{weight:.1f}", ha="center", va="center", fontsize=8.5, color=INK)
     image(node, (0, 0), INK, 4.2)

@@ -50,7 +50,7 @@ def test_cliques_are_found() -> None:
     found = example.markov_clustering(graph, 2.0)
     assert found.labels.tolist() == [node // 6 * 6 for node in range(31)]
     assert found.products > 0
-    assert found.entries[-1] <= 31 + 5
+    assert found.entries[-1] <= 2 * 31  # one centre each, or two that share
 
 
 def test_one_step_is_dense_arithmetic() -> None:

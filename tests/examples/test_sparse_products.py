@@ -40,7 +40,7 @@ def test_rmat() -> None:
     assert torch.equal(pairs, rmat(10))
     assert not torch.equal(pairs[:100], rmat(10, seed=1)[:100])
     assert len(pairs.unique(dim=0)) == len(pairs)
-    assert 0 <= int(pairs.min())
+    assert int(pairs.min()) >= 0
     assert int(pairs.max()) < 2**10
     upper = (pairs < 2**9).float().mean(0)
     assert (upper - 0.76).abs().max() < 0.1  # fewer of the many are distinct

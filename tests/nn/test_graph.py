@@ -139,7 +139,8 @@ def test_training_reaches_edge_weights() -> None:
     layer, optimizer = wh.nn.GraphPower(2), torch.optim.Adam([weights], lr=0.1)
     losses = []
     for _ in range(150):
-        power = layer(torch.sparse_csr_tensor(adjacency.crow_indices(), adjacency.col_indices(), weights, (12, 12), check_invariants=False))[1]
+        parts = (adjacency.crow_indices(), adjacency.col_indices(), weights)
+        power = layer(torch.sparse_csr_tensor(*parts, (12, 12), check_invariants=False))[1]
         loss = (power.values() - target).square().mean()
         optimizer.zero_grad()
         loss.backward()

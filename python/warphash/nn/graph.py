@@ -184,8 +184,8 @@ def neighborhood_tokens(
 
     Without ``walks`` a token holds a whole neighbourhood and a node has 1 + m of them, m = ``max_hops``: itself, then
     what lies 1, 2, … m hops away, found by sparse or-and products whose complement mask leaves out what was seen
-    before. With ``walks`` = M a token of hop h is what M random walks of h steps from the node have visited, and each hop
-    has ``samples`` = s of them: 1 + m s tokens in all, hops ascending. (Graph Mamba reads far tokens first:
+    before. With ``walks`` = M a token of hop h is what M random walks of h steps from the node have visited, and each
+    hop has ``samples`` = s of them: 1 + m s tokens in all, hops ascending. (Graph Mamba reads far tokens first:
     ``tokens.flip(1)``.)
 
     Args:
@@ -209,8 +209,8 @@ def neighborhood_tokens(
     Raises:
         TypeError, ValueError, IndexError: an argument is out of its range; what is wrong is named.
 
-    The whole neighbourhoods of a graph may hold N² numbers: take ``nodes`` in batches, or walks. Work and memory of walks
-    are proportional to R s M m². There is no derivative.
+    The whole neighbourhoods of a graph may hold N² numbers: take ``nodes`` in batches, or walks. Work and memory of
+    walks are proportional to R s M m². There is no derivative.
 
     Source: Behrouz and Hashemi, Graph Mamba: Towards Learning on Graphs with State Space Models, 2024. Whole
     neighbourhoods are our deterministic variant.
