@@ -120,11 +120,9 @@ BLOCKS = 64  # a thread, so that none waits for the last
 
 
 @lru_cache
-def _numba_hash(semiring: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    """(entries of each row, entries): linear probing into a table of at least twice the row's entries."""
-    from numba import njit, prange
-
-    tropical = semiring == "min_plus"
+def _numba_bits() -> Any:
+    """Of the size of a row's table: at least twice as many places as the row can have entries."""
+    from numba import njit
 
     @njit(inline="always")
     def bits_of(i, a_crow, a_col, b_crow, columns):  # type: ignore[no-untyped-def]
@@ -136,6 +134,15 @@ def _numba_hash(semiring: str) -> tuple[Callable[..., None], Callable[..., None]
         while (1 << bits) < 2 * most:
             bits += 1
         return bits
+
+    return bits_of
+
+
+@lru_cache
+def _numba_count() -> Callable[..., None]:
+    from numba import njit, prange
+
+    bits_of = _numba_bits()
 
     @njit(parallel=True, nogil=True)
     def count(blocks, a_crow, a_col, b_crow, b_col, columns, counts):  # type: ignore[no-untyped-def]
@@ -160,6 +167,16 @@ def _numba_hash(semiring: str) -> tuple[Callable[..., None], Callable[..., None]
                                 break
                             place = (place + 1) & mask
                 counts[i] = found
+
+    return count
+
+
+@lru_cache
+def _numba_fill(semiring: str) -> Callable[..., None]:
+    """Linear probing."""
+    from numba import njit, prange
+
+    bits_of, tropical = _numba_bits(), semiring == "min_plus"
 
     @njit(parallel=True, nogil=True)
     def fill(blocks, a_crow, a_col, a_values, b_crow, b_col, b_values, columns, crow, col, values):  # type: ignore[no-untyped-def]
@@ -198,7 +215,7 @@ def _numba_hash(semiring: str) -> tuple[Callable[..., None], Callable[..., None]
                     values[first + slot] = sums[place]
                     keys[place] = -1
 
-    return count, fill
+    return fill
 
 
 def blocks_of(a: Csr, b: Csr, count: int) -> np.ndarray[Any, Any]:
@@ -209,7 +226,7 @@ def blocks_of(a: Csr, b: Csr, count: int) -> np.ndarray[Any, Any]:
 
 
 def numba_product(problem: Product, settings: Settings) -> Prepared:
-    count, fill = _numba_hash(problem.semiring)
+    count, fill = _numba_count(), _numba_fill(problem.semiring)
     a, b = problem.csr
     rows, columns = a.shape[0], b.shape[1]
     blocks = blocks_of(a, b, BLOCKS * settings.threads)

@@ -25,6 +25,12 @@ _spec = importlib.util.spec_from_file_location("bench_fakes", Path(__file__).wit
 fakes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fakes)
 
+_spec = importlib.util.spec_from_file_location(
+    "results_table", Path(__file__).resolve().parents[2] / "scripts" / "results_table.py"
+)
+results_table = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(results_table)
+
 
 def _outcome():
     workload = fakes.workload(contestants=fakes.PEERS, facts={"column": "ten"})
@@ -78,6 +84,25 @@ def test_table_names_everyone_and_every_reason():
     assert "12%" in text
 
 
+def test_memory_has_a_column_where_it_was_measured():
+    outcome = _outcome()
+    outcome.workload = dataclasses.replace(outcome.workload, facts={"output_bytes": 1000})
+    out = Console(file=io.StringIO(), width=160)
+    report.tables(fakes.room(), [outcome], {}, out)
+    assert "memory" not in out.file.getvalue()
+    outcome.ours.peak = 1234
+    report.tables(fakes.room(), [outcome], {}, out)
+    assert "memory / result" in out.file.getvalue()
+    assert "1.23" in out.file.getvalue()
+    data = report.record([outcome], {}, {}, {"cpu": "a processor"}, {}, fakes.settings())
+    assert [row.get("peak_bytes") for row in data["workloads"][0]["rows"]] == [1234, None, None, None]
+    full = results_table.text(data, full=True)
+    assert "| memory over the result | answer |" in full
+    assert "| 1.23× | ok |" in full
+    assert "| – | sampled |" in full
+    assert "| missing | not measured: not here: no such package |  |  |  |  |  |" in full
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (7e-9, "7 ns"), (1234.0, "1234 s")]
 )
@@ -91,6 +116,21 @@ def test_picture_is_drawn(tmp_path, data):
     with Image.open(file) as image:
         assert image.width > 1000
         assert len(image.convert("RGB").getcolors(1 << 20)) > 100
+
+
+def test_columns_apart_have_places_of_their_own(tmp_path, data):
+    """A contestant that is alone in its column stands in the middle of it."""
+    first = data["workloads"][0]
+    alone = {**first, "operations": 1e4, "facts": {"column": "alone"}, "rows": first["rows"][:1]}
+    data["workloads"].append(alone)
+    room = dataclasses.replace(fakes.room(), apart=True)
+    points = plot._points(room, data)
+    turns = plot._turns(room, points, list(points))
+    assert turns["alone"] == ["warphash"]
+    assert turns["ten"] == ["warphash", "half", "wrong"]
+    assert plot._dodge(8.0, "warphash", alone["facts"], turns) == 8.0
+    assert plot._dodge(8.0, "warphash", first["facts"], turns) < plot._dodge(8.0, "half", first["facts"], turns) == 8.0
+    assert plot.roofline(room, data, {"memory": "read:1048576"}, tmp_path / "r.png")
 
 
 def test_hollow_marks_are_drawn_and_explained(tmp_path, data):

@@ -10,7 +10,7 @@ import pytest
 from bench.harness import runner
 from bench.harness.targets import judge
 from bench.harness.timing import HostClock
-from bench.harness.workload import Contestant, Faster, NoSlower, OfLimit, chosen
+from bench.harness.workload import Contestant, Faster, NoSlower, OfLimit, Peak, chosen
 
 _spec = importlib.util.spec_from_file_location("bench_fakes", Path(__file__).with_name("fakes.py"))
 fakes = importlib.util.module_from_spec(_spec)
@@ -150,3 +150,12 @@ def test_targets_of_the_limit():
 def test_targets_between_workloads():
     pair = _timed("a", 1.0, 1.0, ()), _timed("b", 2.5, 1.0, (NoSlower("a", 3), NoSlower("a", 2), NoSlower("c", 2)))
     assert _verdicts(*pair) == [True, False, None]
+
+
+def test_targets_of_memory():
+    outcome = _timed("a", 1.0, 1.0, (Peak(1.1), Peak(1.2)))
+    assert _verdicts(outcome) == []
+    outcome.workload = dataclasses.replace(outcome.workload, facts={"output_bytes": 1000.0})
+    assert _verdicts(outcome) == []
+    outcome.ours.peak = 1150
+    assert _verdicts(outcome) == [False, True]

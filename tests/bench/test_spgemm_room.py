@@ -12,7 +12,9 @@ import torch
 
 from bench import spgemm, spgemm_inputs, spgemm_other_peers, spgemm_ours, spgemm_peers
 from bench.harness import cli, memory
-from bench.harness.workload import QUICK, Settings, Unavailable
+from bench.harness.runner import Outcome, Row
+from bench.harness.timing import Timing
+from bench.harness.workload import QUICK, NoSlower, Settings, Unavailable
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(CPU, threads=2)
@@ -175,12 +177,27 @@ def test_a_run(tmp_path, only):
 
 
 def test_memory_is_that_of_the_call_alone():
-    """SciPy's product takes its result's bytes and little besides."""
+    """SciPy's product takes its result's bytes and little besides; so does ours."""
     name = "random 2^17 x 8 squared"
     (workload,) = (each for each in spgemm.ROOM.workloads if each.name == name)
-    peak = memory._peak("spgemm", name, "SciPy", 1)
-    assert 0.9 < peak / workload.facts["output_bytes"] < 1.5
-    assert memory._peak("spgemm", name, "nobody", 1) is None
+    outcome = Outcome("spgemm", workload, [Row("warphash"), Row("SciPy"), Row("MKL")])
+    for row in outcome.rows[:2]:
+        row.timing = Timing((1.0,), (1.0,), 1)
+    memory.measure([outcome], SETTINGS)
+    ours, scipy, absent = (row.peak for row in outcome.rows)
+    assert 0.9 < ours / workload.facts["output_bytes"] < 1.1
+    assert 0.9 < scipy / workload.facts["output_bytes"] < 1.5
+    assert absent is None
+
+
+def test_a_process_that_fails_tells_no_peak():
+    assert memory._peak("spgemm", "no such workload", "SciPy", 1) is None
+
+
+def test_targets_between_workloads_name_existing_ones():
+    names = {workload.name for workload in spgemm.ROOM.workloads}
+    targets = [target for workload in spgemm.ROOM.workloads for target in workload.targets]
+    assert {target.than for target in targets if isinstance(target, NoSlower)} <= names
 
 
 def test_every_quick_workload_has_a_pure_python_baseline_and_a_limit():
