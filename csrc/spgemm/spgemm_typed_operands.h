@@ -26,6 +26,10 @@ inline Tensor widened(const Tensor& values) {
   return is_half(value_type_of(values)) ? torch::stable::to(values, ScalarType::Float) : values;
 }
 
+inline Tensor as_type(const Tensor& x, ScalarType type) {
+  return x.scalar_type() == type ? x : torch::stable::to(x, type);
+}
+
 // The values of both operands share their type, and the semiring takes it.
 inline ValueType checked_value_type(const Tensor& a_values, const Tensor& b_values, Semiring semiring) {
   STD_TORCH_CHECK(a_values.scalar_type() == b_values.scalar_type(), "the values of a and b must share their dtype");

@@ -1,27 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names the launchers of sparse products for Python: structs taken apart; workspaces and results of exactly the size asked
 // for, so that mode asan sees what goes past them. Results are copied out where there is room for them.
-#include <cstdlib>
-
+#include "emulated_memory.h"
 #include "spgemm/product/product.cuh"
 
 namespace warphash::spgemm {
 namespace {
-
-class Memory {
- public:
-  explicit Memory(size_t bytes) : data_(std::malloc(bytes)) {
-    if (data_ != nullptr) std::memset(data_, 0xa5, bytes);
-  }
-  ~Memory() { std::free(data_); }
-  operator void*() const { return data_; }
-  void copy_to(void* to, size_t bytes) const {
-    if (to != nullptr && bytes > 0) std::memcpy(to, data_, bytes);
-  }
-
- private:
-  void* data_;
-};
 
 // crow [rows + 1]; col and values have room for `room` entries. values: null for the pattern alone.
 cudaError_t emulated_product(const int64_t* a_crow, const int32_t* a_col, int64_t rows, int64_t inner,

