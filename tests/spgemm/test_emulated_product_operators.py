@@ -83,7 +83,6 @@ def test_last_line_of_checks(emulated: Any) -> None:
         lambda: emulated.spgemm_pattern(*left, *right, 30, a[0], None),
         lambda: emulated.spgemm_pattern(*left, *right, 30, *right),
         lambda: emulated.spgemm_masked_pattern(*left, *right, 30, *right),
-        lambda: emulated.spgemm_pattern(*left, *left, 30, None, None),
         lambda: emulated.spgemm_matmul(*left, ones[0].double(), *right, ones[1], 30, 0, None, None),
         lambda: emulated.spgemm_matmul(*left, ones[0][1:], *right, ones[1], 30, 0, None, None),
         lambda: emulated.spgemm_matmul(*left, ones[0], *right, ones[1], 30, 4, None, None),

@@ -82,7 +82,8 @@ __device__ __forceinline__ void do_row(const ProductJob& job, List<Group, Value>
     if (Group::rank() == 0) job.crow[row + 1] = count;
   } else {
     const int64_t start = job.crow[row];
-    for (int i = Group::rank(); i < count; i += Group::size) store_column(job.output.columns, start + i, list.columns[i]);
+    for (int i = Group::rank(); i < count; i += Group::size)
+      store_column(job.output.columns, start + i, list.columns[i]);
     if constexpr (List<Group, Value>::has_values) {
       const Value *const a_values = static_cast<const Value*>(job.values.a), *const b_values =
                                                                                  static_cast<const Value*>(

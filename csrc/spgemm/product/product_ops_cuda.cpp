@@ -56,7 +56,8 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cuda(const Tensor& a_crow, const Tenso
 std::tuple<Tensor, Tensor> pattern_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                         const Tensor& b_col, int64_t columns, Excluded exclude_crow,
                                         Excluded exclude_col) {
-  const PatternOperand a(a_crow, a_col, b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a"), b(b_crow, b_col, columns, "b");
+  const PatternOperand a(a_crow, a_col, b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a"),
+      b(b_crow, b_col, columns, "b");
   const auto [crow, col, none] = product_of(a, b, exclude_crow, exclude_col, nullptr, ScalarType::Byte);
   return {crow, col};
 }
