@@ -65,6 +65,7 @@ Check = Callable[[Any, Any, Any], str | None]
 # Sums of a row fit the first-level cache, if need be a range of columns at a time: nobody adds faster than there.
 ACCUMULATE = "accumulate:16384"
 WHOLE = "result and sums"
+TWICE_THE_THREADS = Faster("warphash, one thread", 1.6, threads=2)
 MAPPED = 32 << 20  # bytes from which the C library asks the system for each array
 
 # Graphs by name: the matrix, its entries, what its square needs.
@@ -143,7 +144,7 @@ def _square(
 ) -> Workload:
     matrix, entries, size = graph
     measured = group != "small products" and mode != NAMED
-    whole = (Peak(1.1), OfLimit(0.5), Faster("warphash, one thread", 1.6, threads=2)) if measured else ()
+    whole = (Peak(1.1), OfLimit(0.5), TWICE_THE_THREADS) if measured else ()
     return _workload(
         f"{name} squared",
         group,
@@ -187,11 +188,17 @@ def _topk(queries: int, mode: str) -> Workload:
         partial(wide, queries=queries, documents=DOCUMENTS, k=BEST),
         solve_topk,
         same_best,
-        (ours(solve_topk, as_arrays), *TOPK_PEERS),
+        (ours(solve_topk, as_arrays), *TOPK_PEERS, one_thread(solve_topk, as_arrays)),
         size,
         read=8.0 * (entries + ENTRIES_OF_DOCUMENTS),
         written=12.0 * queries * BEST,
-        targets=(Faster("sparse_dot_topn", 7.0), Faster("MKL", 7.0), Faster("torch CSR", 15.0), OfLimit(0.5)),
+        targets=(
+            Faster("sparse_dot_topn", 7.0),
+            Faster("MKL", 7.0),
+            Faster("torch CSR", 15.0),
+            OfLimit(0.5),
+            TWICE_THE_THREADS,
+        ),
         mode=mode,
         small=partial(wide, queries=4, documents=1000, k=BEST),
         column=f"top-{BEST}" if mode == QUICK else "",
