@@ -28,8 +28,8 @@ namespace warphash::spgemm {
 namespace {
 
 constexpr int64_t narrow_window = 4096, wide_window = 1 << 17, lanes = 16;
-constexpr int64_t most_rows = 256, most_entries = 1 << 14, found_bytes = 1 << 20, slot_bytes = 3 << 18;
-constexpr int64_t dense_share = 10, least_uses = 3, worth_threads = 1 << 16;
+constexpr int64_t most_rows = 1024, most_entries = 1 << 15, found_bytes = 7 << 18, slot_bytes = 5 << 18;
+constexpr int64_t dense_share = 10, least_uses = 3, worth_threads = 1 << 16, most_prefetched = 512;
 
 int64_t rounded_up(int64_t count) { return (count + lanes - 1) / lanes * lanes; }
 
@@ -50,6 +50,19 @@ void check_pointers(const Pattern& pattern, const char* name) {
   if (pattern.crow[0] != 0 || pattern.crow[pattern.rows] != pattern.entries) broken();
   for (int64_t row = 0; row < pattern.rows; ++row)
     if (pattern.crow[row + 1] < pattern.crow[row]) broken();
+}
+
+// A function of its own, so that the loop has the registers for itself.
+template <class Value>
+[[gnu::noinline]] void add_entries(Value* sums, const int32_t* col, const Value* values, int64_t count, Value factor) {
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const int32_t c0 = col[i], c1 = col[i + 1], c2 = col[i + 2], c3 = col[i + 3];
+    const Value s0 = sums[c0] + factor * values[i], s1 = sums[c1] + factor * values[i + 1];
+    const Value s2 = sums[c2] + factor * values[i + 2], s3 = sums[c3] + factor * values[i + 3];
+    sums[c0] = s0, sums[c1] = s1, sums[c2] = s2, sums[c3] = s3;
+  }
+  for (; i < count; ++i) sums[col[i]] += factor * values[i];
 }
 
 // A row of b as a block sees it.
@@ -100,7 +113,7 @@ class Block {
     const size_t of_b = carve(entries, sizeof(Row<Value>)), terms = carve(entries, 4), active = carve(entries, 4);
     const size_t queries = carve(rows, sizeof(Query<Rank>)), keys = carve(room, sizeof(Key));
     const size_t values = carve(rows * room, sizeof(Value)), columns = carve(rows * room, 4);
-    memory_.emplace(static_cast<int64_t>(bytes), true);
+    memory_.emplace(static_cast<int64_t>(bytes));
     char* from = memory_->as<char>();
     sums_ = reinterpret_cast<Value*>(from + sums), marks_ = reinterpret_cast<uint8_t*>(from + marks);
     slots_ = reinterpret_cast<Value*>(from + slots), touched_ = reinterpret_cast<int32_t*>(from + touched);
@@ -186,7 +199,7 @@ class Block {
     return window * sizes_.window < b_.columns ? window : -1;
   }
 
-  void inspect(Row<Value>& row) {
+  [[gnu::noinline]] void inspect(Row<Value>& row) {
     row.at += row.count;
     row.count = 0;
     row.window = window_;
@@ -211,14 +224,21 @@ class Block {
   }
 
   // The window's part of a row of the product.
-  void add_up(int64_t row) {
+  [[gnu::noinline]] void add_up(int64_t row) {
     const int64_t begin = a_.crow[row], end = a_.crow[row + 1];
     constexpr Value smallest = std::numeric_limits<Value>::min(), largest = std::numeric_limits<Value>::max();
     int64_t products = 0, active = 0;
     bool positive = true;
     for (int64_t i = begin; i < end; ++i) {
       Row<Value>& of_b = b_rows_[terms_[i - first_entry_]];
-      if (of_b.window != window_) inspect(of_b);
+      if (of_b.window != window_) {
+        if (i + 4 < end) {
+          const Row<Value>& soon = b_rows_[terms_[i + 4 - first_entry_]];
+          if (soon.window != window_)
+            __builtin_prefetch(b_.col + soon.at + soon.count), __builtin_prefetch(b_.values + soon.at + soon.count);
+        }
+        inspect(of_b);
+      }
       if (of_b.count == 0) continue;
       const Value factor = a_.values[i];
       positive = positive && factor > 0 && factor <= largest && factor * of_b.least >= smallest;
@@ -238,13 +258,19 @@ class Block {
 
   const Row<Value>& active_row(int64_t i) const { return b_rows_[terms_[active_[i]]]; }
   Value active_factor(int64_t i) const { return a_.values[first_entry_ + active_[i]]; }
+  // The part of the row that comes next: it is too short for the processor to see it coming.
   void prefetch(int64_t i, int64_t active) const {
     if (i >= active) return;
     const Row<Value>& row = active_row(i);
-    __builtin_prefetch(b_.col + row.at), __builtin_prefetch(b_.values + row.at);
+    if (row.spread) return;
+    const int64_t end = row.at + std::min<int64_t>(row.count, most_prefetched);
+    for (int64_t at = row.at; at < end; at += 64 / int64_t{sizeof(Value)}) {
+      __builtin_prefetch(b_.col + at);
+      __builtin_prefetch(b_.values + at);
+    }
   }
 
-  void add_positive(Query<Rank>& query, int64_t active, Value floor) {
+  [[gnu::noinline]] void add_positive(Query<Rank>& query, int64_t active, Value floor) {
     const int64_t width = rounded_up(width_);
     for (int64_t i = 0; i < active; ++i) {
       prefetch(i + 1, active);
@@ -254,18 +280,7 @@ class Block {
         kernels_.add(sums_, slot_of(row), width, factor);
         continue;
       }
-      const int32_t* col = b_.col + row.at;
-      const Value* values = b_.values + row.at;
-      Value* sums = sums_ - base_;
-      const int64_t count = row.count;
-      int64_t j = 0;
-      for (; j + 4 <= count; j += 4) {
-        const int32_t c0 = col[j], c1 = col[j + 1], c2 = col[j + 2], c3 = col[j + 3];
-        const Value s0 = sums[c0] + factor * values[j], s1 = sums[c1] + factor * values[j + 1];
-        const Value s2 = sums[c2] + factor * values[j + 2], s3 = sums[c3] + factor * values[j + 3];
-        sums[c0] = s0, sums[c1] = s1, sums[c2] = s2, sums[c3] = s3;
-      }
-      for (; j < count; ++j) sums[col[j]] += factor * values[j];
+      add_entries(sums_ - base_, b_.col + row.at, b_.values + row.at, row.count, factor);
     }
     for (int64_t at = 0; (at = kernels_.collect(sums_, at, width, base_, floor, &query.found)) < width;) {
       cut_down(query);
@@ -273,7 +288,7 @@ class Block {
     }
   }
 
-  void add_marked(Query<Rank>& query, int64_t active) {
+  [[gnu::noinline]] void add_marked(Query<Rank>& query, int64_t active) {
     const int64_t width = rounded_up(width_);
     for (int64_t i = 0; i < active; ++i) {
       prefetch(i + 1, active);
@@ -291,7 +306,7 @@ class Block {
   }
 
   // Few products: only the columns that they touch are looked at. These do not ascend, so equal sums are told apart here.
-  void add_few(Query<Rank>& query, int64_t active) {
+  [[gnu::noinline]] void add_few(Query<Rank>& query, int64_t active) {
     int64_t touched = 0;
     for (int64_t i = 0; i < active; ++i) {
       prefetch(i + 1, active);
@@ -373,7 +388,7 @@ Sizes sizes_of(const Csr<Value>& a, const Csr<Value>& b, int64_t k, int64_t& pro
   Sizes sizes = {};
   sizes.k = k;
   sizes.wanted = std::min(k, b.columns);
-  const int64_t slack = std::clamp<int64_t>(3 * sizes.wanted, 64, std::max<int64_t>(4096, sizes.wanted));
+  const int64_t slack = std::max<int64_t>(sizes.wanted, 64);
   sizes.room = std::min(sizes.wanted + slack, b.columns + lanes);
   std::vector<int64_t> before(static_cast<size_t>(a.rows) + 1);
   for (int64_t row = 0; row < a.rows; ++row) {
