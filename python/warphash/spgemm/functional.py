@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -295,6 +295,9 @@ def matmul_many(
     Complexity: that of :func:`matmul`, of all. Workspace: copies of the operands of a call.
     """
     number = semiring_number(semiring)
+    for side, given in (("a", a), ("b", b)):
+        if isinstance(given, Tensor | str) or not isinstance(given, Iterable):
+            raise TypeError(f"{side} must be a list of matrices, got {type(given).__name__}")
     first, second = list(a), list(b)
     if len(first) != len(second):
         raise ValueError(f"b must have as many matrices as a, {len(first)}, got {len(second)}")
@@ -304,11 +307,9 @@ def matmul_many(
         value_dtypes(number, f"a[{i}]", x, f"b[{i}]", y)
         for name, z in ((f"a[{i}]", x), (f"b[{i}]", y)):
             _checks.with_data(name, z)
-            if (z.dtype, z.device) != (first[0].dtype, first[0].device):
-                raise ValueError(
-                    f"{name} must have the dtype and the device of a[0], {first[0].dtype} on {first[0].device}, got "
-                    f"{z.dtype} on {z.device}"
-                )
+            _checks.same_device("a[0]", first[0], name, z)
+            if z.dtype != first[0].dtype:
+                raise TypeError(f"{name} must have the dtype of a[0], {first[0].dtype}, got {z.dtype}")
         p = problem(x, y, None, validate, (f"a[{i}]", f"b[{i}]"))
         problems.append((p, *_arranged(p, *_both_values(x, y, number), number)))
     out: list[Tensor] = []
