@@ -101,6 +101,7 @@ SHAPES = {
     "slices": ([80, 200, 3], 200, 40, 900),
     "parts of a slice": ([200, 1], 200, 500, 512),
     "wide slices": ([60, 61], 61, 90, 3000),
+    "parts of a row": ([0, 90, 80, 88, 3, 70], 90, 120, 1800),
 }
 
 
@@ -142,6 +143,11 @@ def test_hubs(emulated_kernels: EmulatedKernels) -> None:
     """All products of a row fall on one entry; a row of a meets a long row of b among short ones."""
     column = (torch.arange(151), torch.zeros(150, dtype=torch.int32), 700)
     check(emulated_kernels, pattern([150, 40, 0], 150), column, None, torch.float32, PLUS)
+    band = pattern([10] * 300, 64)
+    shifted = (band[0], band[1] + torch.arange(300).repeat_interleave(10).int(), 1000)
+    check(emulated_kernels, pattern([30, 299, 1], 300), shifted, None, torch.float64, PLUS)
+    far = (band[0], band[1] + 900 - torch.arange(300).repeat_interleave(10).int(), 1000)
+    check(emulated_kernels, pattern([30, 299, 1], 300), far, pattern([900, 2, 0], 1000), torch.int64, PLUS)
     b = pattern([1, 0, 600, 2, 300] * 8, 700)
     check(emulated_kernels, pattern([40, 7], 40), b, None, torch.bfloat16, PLUS)
 

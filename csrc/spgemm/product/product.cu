@@ -9,16 +9,19 @@ namespace {
 
 struct Workspace {
   RowBins bins;
+  int64_t* part_counts;
   void* sums;
 
   Workspace(Arena& arena, int64_t rows) : bins(RowBins::take(arena, rows)) {
+    part_counts = arena.take<int64_t>(most_split * parts);
     sums = arena.take<char>(static_cast<int64_t>(running_sums_workspace(rows + 1)));
   }
 };
 
-ProductJob job_of(const ProductTask& task, const RowBins& bins) {
+ProductJob job_of(const ProductTask& task, const Workspace& workspace) {
   ProductJob job{};
-  job.a = task.a, job.b = task.b, job.excluded = task.excluded, job.bins = bins;
+  job.a = task.a, job.b = task.b, job.excluded = task.excluded, job.bins = workspace.bins;
+  job.part_counts = workspace.part_counts;
   job.multiprocessors = task.multiprocessors;
   return job;
 }
@@ -43,7 +46,7 @@ cudaError_t count_product(const ProductTask& task, void* workspace, int64_t* cro
   cudaError_t error = cudaMemsetAsync(crow, 0, static_cast<size_t>(task.a.rows + 1) * sizeof(int64_t), stream);
   if (error == cudaSuccess) error = sort_rows(task.a, task.b, own.bins, stream);
   if (error != cudaSuccess) return error;
-  ProductJob job = job_of(task, own.bins);
+  ProductJob job = job_of(task, own);
   job.crow = crow;
   error = run(job, stream);
   return error == cudaSuccess ? running_sums(crow, task.a.rows + 1, own.sums, stream) : error;
@@ -53,7 +56,7 @@ cudaError_t write_product(const ProductTask& task, const ProductValues& values, 
                           const ProductOutput& output, cudaStream_t stream) {
   Arena arena(workspace);
   const Workspace own(arena, task.a.rows);
-  ProductJob job = job_of(task, own.bins);
+  ProductJob job = job_of(task, own);
   job.crow = const_cast<int64_t*>(crow);
   job.output = output, job.values = values;
   return run(job, stream);

@@ -9,17 +9,21 @@ namespace warphash::spgemm {
 enum ProductCounter : int { count_slices = 0, count_lists = 1, write_slices = 2, write_lists = 3 };
 
 // Columns of a slice: a bit each. Rows above small_class and up to list_class are sorted as lists where they would go
-// over more than most_slices of them.
+// over more than most_slices of them. Of the rows above huge_class up to most_split are cut into parts of their columns,
+// a block each, so that no single row keeps the others waiting at the end.
 #if defined(WARPHASH_CUDA_EMULATION)
 constexpr int slice_columns = 512, most_sum_bytes = 128 * 8, list_class = 8, most_slices = 2;
+constexpr int huge_class = 10, most_split = 2, parts = 3;
 #else
 constexpr int slice_columns = 1 << 17, most_sum_bytes = 48 << 10, list_class = 12, most_slices = 2;
+constexpr int huge_class = 18, most_split = 1024, parts = 16;
 #endif
 
 struct ProductJob {
   Pattern a, b, excluded;
   RowBins bins;
-  int64_t* crow;  // written where rows are counted, read where they are written
+  int64_t* part_counts;  // [most_split, parts]: entries of the parts, written and read as crow is
+  int64_t* crow;         // written where rows are counted, read where they are written
   ProductOutput output;
   ProductValues values;
   int multiprocessors;

@@ -5,7 +5,8 @@
 // All products set their bit; sums of popcounts over groups of bits then give the number of entries, the columns in order
 // without a sort, and to each product the place of its sum. Where a slice has more entries than shared memory has sums,
 // its products are walked in parts, cut between groups of bits. In every part rows of B are cut by search, so that no
-// product is looked at twice in a walk. Nothing is added by atomics.
+// product is looked at twice in a walk. No value is added by atomics. Only the columns from the least to the greatest of the
+// row's products are gone over.
 #include "spgemm/product/product_kernels.cuh"
 #include "spgemm/semirings.cuh"
 #include "spgemm/walk.cuh"
@@ -20,6 +21,7 @@ struct Slice {
   int64_t place;
   unsigned claims[Turns<Block>::slots];
   int warp_sums[Block::warps], count;
+  int low, high;  // of the columns that the row's products have
 };
 
 // Sizes of what lies behind a Slice in shared memory.
@@ -67,6 +69,17 @@ struct Shared {
   }
 };
 
+// Walks the products of a row whose columns are in [low, high). At the ends of all that the row has, nothing is searched.
+template <class Visit>
+__device__ __forceinline__ void for_columns(const SliceJob& job, Slice& own, int64_t row, int32_t low, int32_t high,
+                                            const Visit& visit) {
+  const int32_t from = low <= own.low ? 0 : low, to = high >= own.high ? int32_t(job.b.columns) : high;
+  for_products<Block>(own.chunk, job.a, job.b, row, from, to, [&](Product product) {
+    product.active = product.active && product.column >= low && product.column < high;
+    visit(product);
+  });
+}
+
 // Sets the bits and ranks of the columns in [low, high). Returns how many there are.
 template <class Value>
 __device__ __forceinline__ int mark(const SliceJob& job, const Shared<Value>& shared, int64_t row, int32_t low,
@@ -74,7 +87,7 @@ __device__ __forceinline__ int mark(const SliceJob& job, const Shared<Value>& sh
   const int groups = (high - low + group_columns - 1) / group_columns;
   for (int w = threadIdx.x; w < groups * group_words; w += Block::size) shared.words[w] = 0;
   __syncthreads();
-  for_products<Block>(shared.own.chunk, job.a, job.b, row, low, high, [&](const Product& product) {
+  for_columns(job, shared.own, row, low, high, [&](const Product& product) {
     const int column = product.column - low;
     if (product.active) atomicOr(shared.words + column / 32, 1u << (column % 32));
   });
@@ -146,7 +159,7 @@ __device__ __forceinline__ void write_values(const SliceJob& job, const Shared<V
       __syncthreads();
       const int32_t part_low = low + first * group_columns,
                     part_high = int32_t(min(int64_t(low) + int64_t(end) * group_columns, int64_t(high)));
-      for_products<Block>(shared.own.chunk, job.a, job.b, row, part_low, part_high, [&](const Product& product) {
+      for_columns(job, shared.own, row, part_low, part_high, [&](const Product& product) {
         const int rank = product.active ? shared.rank_of(product.column - low) : -1;
         const int place = rank < 0 ? -1 : rank - before;
         turns.in_order(place, product.alone, [&] {
@@ -162,6 +175,27 @@ __device__ __forceinline__ void write_values(const SliceJob& job, const Shared<V
   }
 }
 
+// Sets the row's own.low and own.high: from the least first to the greatest last column of the rows of B.
+__device__ __forceinline__ void find_span(const SliceJob& job, Slice& own, int64_t row) {
+  const int32_t columns = int32_t(job.b.columns);
+  if (threadIdx.x == 0) own.low = columns, own.high = 0;
+  __syncthreads();
+  const Range entries = row_range(job.a, row);
+  int32_t low = columns, high = 0;
+  for (int64_t e = entries.begin + threadIdx.x; e < entries.end; e += Block::size) {
+    const Range part = row_range(job.b, __ldg(job.a.col + e));
+    if (part.begin == part.end) continue;
+    low = min(low, max(__ldg(job.b.col + part.begin), 0));
+    high = max(high, min(__ldg(job.b.col + part.end - 1), columns - 1) + 1);
+  }
+  low = __reduce_min_sync(all_lanes, low), high = __reduce_max_sync(all_lanes, high);
+  if (threadIdx.x % 32 == 0) {
+    atomicMin(&own.low, low);
+    atomicMax(&own.high, high);
+  }
+  __syncthreads();
+}
+
 template <class Value, bool counts>
 __global__ void __launch_bounds__(block_threads, 2) do_slices(const SliceJob job) {
   DYNAMIC_SHARED(char, bytes);
@@ -169,23 +203,37 @@ __global__ void __launch_bounds__(block_threads, 2) do_slices(const SliceJob job
   Turns<Block> turns{shared.own.claims, 0};
   turns.begin();
   unsigned long long* const taken = job.bins.taken + (counts ? count_slices : write_slices);
-  const int64_t end = int64_t(job.bins.above[job.above]);
+  const int64_t rows = int64_t(job.bins.above[job.above]);
+  const int64_t split = min(int64_t(job.bins.above[huge_class]), int64_t{most_split});
   for (;;) {
-    const int64_t place = next_place(taken, &shared.own.place);
-    if (place >= end) return;
+    const int64_t item = next_place(taken, &shared.own.place);
+    if (item >= rows + split * (parts - 1)) return;
+    const bool is_part = item < split * parts;
+    const int64_t place = is_part ? item / parts : item - split * (parts - 1);
     const int64_t row = job.bins.list[place];
-    int64_t at = counts ? 0 : job.crow[row];
-    for (int64_t low = 0; low < job.b.columns; low += job.layout.columns) {
-      const int32_t high = int32_t(min(low + job.layout.columns, job.b.columns));
-      const int count = mark(job, shared, row, int32_t(low), high);
+    find_span(job, shared.own, row);
+    int64_t low = shared.own.low, high = shared.own.high, at = counts ? 0 : job.crow[row];
+    if (is_part) {
+      const int64_t part = item % parts, groups = (high - low + group_columns - 1) / group_columns;
+      const int64_t width = (groups + parts - 1) / parts * group_columns;
+      if constexpr (!counts)
+        for (int p = 0; p < part; ++p) at += job.part_counts[place * parts + p];
+      low += part * width, high = min(low + width, high);
+    }
+    for (; low < high; low += job.layout.columns) {
+      const int32_t end = int32_t(min(low + job.layout.columns, high));
+      const int count = mark(job, shared, row, int32_t(low), end);
       if constexpr (!counts) {
-        write_columns(job, shared, at, int32_t(low), high, count);
-        if constexpr (!std::is_same_v<Value, NoValue>) write_values(job, shared, turns, at, row, int32_t(low), high);
+        write_columns(job, shared, at, int32_t(low), end, count);
+        if constexpr (!std::is_same_v<Value, NoValue>) write_values(job, shared, turns, at, row, int32_t(low), end);
         __syncthreads();
       }
       at += count;
     }
-    if (counts && threadIdx.x == 0) job.crow[row + 1] = at;
+    if (counts && threadIdx.x == 0) {
+      if (is_part) job.part_counts[item] = at;
+      atomicAdd(reinterpret_cast<unsigned long long*>(job.crow + row + 1), static_cast<unsigned long long>(at));
+    }
   }
 }
 
