@@ -13,6 +13,7 @@ import torch
 import warphash as wh
 from hashgrid import samples as hashgrid
 from lsh import samples_text
+from spgemm import samples as spgemm
 
 PREFIX = "hamming_multi_index_"
 BITS, SUBSTRINGS = 21, 3
@@ -36,7 +37,8 @@ class InternalCall:
 def internal_calls() -> list[InternalCall]:
     """Calls of every internal operator."""
     shingles = [InternalCall("lsh_shingles", name, arguments) for name, arguments in samples_text.calls()]
-    return [*_multi_index_calls(), *_hashgrid_calls(), *shingles]
+    products = [InternalCall(*call) for call in spgemm.calls()]
+    return [*_multi_index_calls(), *_hashgrid_calls(), *shingles, *products]
 
 
 def _multi_index_calls() -> list[InternalCall]:

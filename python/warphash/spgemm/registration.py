@@ -189,7 +189,8 @@ def _of_values(ctx: Any, gradient: Tensor, operands: tuple[Tensor, ...], crow: T
 
 def _keep_product(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     crow, col, _ = output
-    ctx.mark_non_differentiable(crow, col) if hasattr(ctx, "mark_non_differentiable") else None
+    if hasattr(ctx, "mark_non_differentiable"):  # an operator's own derivative has no such method
+        ctx.mark_non_differentiable(crow, col)
     ctx.save_for_backward(*inputs[:6], crow, col)
     ctx.columns, ctx.semiring = inputs[6:8]
     ctx.set_materialize_grads(False)
@@ -242,7 +243,8 @@ def _gradients_backward(ctx: Any, of_a: Tensor | None, of_b: Tensor | None) -> t
 
 def _keep_topk(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     _, indices = output
-    ctx.mark_non_differentiable(indices) if hasattr(ctx, "mark_non_differentiable") else None
+    if hasattr(ctx, "mark_non_differentiable"):
+        ctx.mark_non_differentiable(indices)
     ctx.save_for_backward(*inputs[:6], indices)
     ctx.columns, ctx.k = inputs[6:]
     ctx.semiring = PLUS_TIMES
