@@ -3,11 +3,19 @@
 // exactly the size asked for, so that mode asan sees what goes past them.
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 #include "spgemm/numeric/numeric.cuh"
 
 namespace warphash::spgemm {
 namespace {
+
+template <class Value>
+constexpr ValueType type_of = std::is_same_v<Value, float>     ? ValueType::float32
+                              : std::is_same_v<Value, double>  ? ValueType::float64
+                              : std::is_same_v<Value, int32_t> ? ValueType::int32
+                              : std::is_same_v<Value, int64_t> ? ValueType::int64
+                                                               : ValueType::boolean;
 
 class Workspace {
  public:
@@ -38,7 +46,7 @@ cudaError_t emulated_numeric(const int64_t* sizes, const int64_t* a_crow, const 
                              const int32_t* col, int semiring, bool covers, Value* values, cudaStream_t stream) {
   const Patterns p(sizes, a_crow, a_col, b_crow, b_col, crow, col);
   return numeric(Csr<Value>{p.a, a_values}, Csr<Value>{p.b, b_values}, p.pattern, static_cast<Semiring>(semiring),
-                 covers, Workspace(numeric_workspace(p.a, p.pattern)), values, stream);
+                 covers, Workspace(numeric_workspace(p.a, p.pattern)), values, type_of<Value>, stream);
 }
 
 template <class Value>
@@ -57,7 +65,7 @@ cudaError_t emulated_gradient_of_a(const int64_t* sizes, const Value* gradient, 
                                    cudaStream_t stream) {
   const Patterns p(sizes, a_crow, a_col, b_crow, b_col, crow, col);
   return gradient_of_a(Csr<Value>{p.pattern, gradient}, p.a, Csr<Value>{p.b, b_values},
-                       Workspace(numeric_workspace(p.a, p.pattern)), of_a, stream);
+                       Workspace(numeric_workspace(p.a, p.pattern)), of_a, type_of<Value>, stream);
 }
 
 // keys, order: A's columns, sorted stably
@@ -65,7 +73,8 @@ template <class Value>
 cudaError_t emulated_gradient_of_b(const int64_t* sizes, const Value* gradient, const int64_t* a_crow,
                                    const int32_t* a_col, const Value* a_values, const int32_t* keys,
                                    const int64_t* order, const int64_t* b_crow, const int32_t* b_col,
-                                   const int64_t* crow, const int32_t* col, Value* of_b, cudaStream_t stream) {
+                                   const int64_t* crow, const int32_t* col, int64_t worth_blocks, Value* of_b,
+                                   cudaStream_t stream) {
   const Patterns p(sizes, a_crow, a_col, b_crow, b_col, crow, col);
   const Workspace pointers(size_t(p.a.columns + 1) * 8), rows(size_t(p.a.entries) * 4);
   int64_t* const columns = static_cast<int64_t*>(static_cast<void*>(pointers));
@@ -73,8 +82,8 @@ cudaError_t emulated_gradient_of_b(const int64_t* sizes, const Value* gradient, 
   const cudaError_t error = transpose(p.a, keys, order, columns, row_numbers, stream);
   if (error != cudaSuccess) return error;
   const Pattern transposed{columns, row_numbers, p.a.columns, p.a.rows, p.a.entries};
-  return gradient_of_b(Csr<Value>{p.pattern, gradient}, transposed, order, a_values, p.b,
-                       Workspace(gradient_of_b_workspace(transposed, p.b)), of_b, stream);
+  return gradient_of_b(Csr<Value>{p.pattern, gradient}, Csr<Value>{p.a, a_values}, transposed, order, p.b, worth_blocks,
+                       Workspace(gradient_of_b_workspace(transposed, p.b)), of_b, type_of<Value>, stream);
 }
 
 }  // namespace

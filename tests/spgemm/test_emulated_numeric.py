@@ -53,6 +53,8 @@ def problem(name: str) -> tuple[Csr, Csr, Csr]:
     elif name == "long":  # more entries of A in a row than a block takes at a time
         a, b = sparse(generator, 3, 300, 0.02), sparse(generator, 300, 20, 0.05)
         a[1] = True
+    elif name == "many":  # entries of A, so that products are estimated
+        a, b = sparse(generator, 90, 30, 0.5), sparse(generator, 30, 20, 0.2)
     elif name == "small":
         a, b = sparse(generator, 17, 8, 0.3), sparse(generator, 8, 11, 0.3)
     else:  # no rows, no columns, nothing between
@@ -76,7 +78,7 @@ def other_pattern(pattern: Csr) -> Csr:
     return Csr(crow, np.concatenate([*pieces, found.col[:0]]), pattern.rows, pattern.columns)
 
 
-PROBLEMS = ["hubs", "wide", "long", "small", "0x3x4", "3x0x4", "3x4x0", "1x1x1"]
+PROBLEMS = ["hubs", "wide", "long", "many", "small", "0x3x4", "3x0x4", "3x4x0", "1x1x1"]
 
 
 def values_for(generator: np.random.Generator, count: int, dtype: str) -> np.ndarray:
@@ -136,20 +138,32 @@ def test_winners(emulated_kernels: EmulatedKernels, name: str) -> None:
             np.testing.assert_array_equal(found, torch.stack(expected))
 
 
+def block_starts(a: Csr, b: Csr, pattern: Csr) -> list[int]:
+    """The first rows of the blocks in which gradients of b are summed, where there are products enough."""
+    sampled = a.col[np.arange(len(a.col)) % 1024 < 64] if len(a.col) >= 1024 else a.col
+    products = int(np.diff(b.crow)[sampled].sum()) * len(a.col) // max(len(sampled), 1)
+    room = 2 * (len(a.col) + len(b.col) + len(pattern.col))
+    count = min(max(min(products // 4, room) // len(b.col), 1), 16) if len(b.col) else 1
+    work = a.crow + pattern.crow + np.arange(a.rows + 1)
+    return [0, *(int(np.searchsorted(work, work[-1] // count * block)) for block in range(1, count))]
+
+
 def expected_gradients(
-    gradient: np.ndarray, a: Csr, of_a: np.ndarray, b: Csr, of_b: np.ndarray, pattern: Csr
+    gradient: np.ndarray, a: Csr, of_a: np.ndarray, b: Csr, of_b: np.ndarray, pattern: Csr, starts: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums in the kernels' order: of A in 16 lanes, of B row after row."""
-    to_a, to_b = np.zeros_like(of_a), np.zeros_like(of_b)
+    """Sums in the kernels' order: of a in 16 lanes, of b row after row within blocks of rows."""
+    to_a, to_b, own = np.zeros_like(of_a), np.zeros_like(of_b), np.zeros_like(of_b)
     row = np.zeros(b.columns + 1, gradient.dtype)  # the last one stands for -1
     for i in range(a.rows):
-        own = slice(pattern.crow[i], pattern.crow[i + 1])
-        row[pattern.col[own]] = gradient[own]
+        if i in starts:
+            to_b, own = to_b + own, np.zeros_like(own)
+        entries = slice(pattern.crow[i], pattern.crow[i + 1])
+        row[pattern.col[entries]] = gradient[entries]
         row[-1] = 0
         for entry in range(a.crow[i], a.crow[i + 1]):
             part = slice(b.crow[a.col[entry]], b.crow[a.col[entry] + 1])
             g = row[b.col[part]]
-            to_b[part] += of_a[entry] * g
+            own[part] += of_a[entry] * g
             products = np.concatenate([g * of_b[part], np.zeros(-len(g) % 16, g.dtype)]).reshape(-1, 16)
             lanes = np.zeros(16, g.dtype)
             for step in products:
@@ -158,7 +172,7 @@ def expected_gradients(
                 lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
             to_a[entry] = lanes[0]
         row[:] = 0
-    return to_a, to_b
+    return to_a, to_b + own
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -171,14 +185,19 @@ def test_gradients(emulated_kernels: EmulatedKernels, name: str, dtype: str) -> 
         of_a, of_b, gradient = (
             generator.standard_normal(len(operand.col)).astype(dtype) for operand in (a, b, pattern)
         )
-        expected_a, expected_b = expected_gradients(gradient, a, of_a, b, of_b, pattern)
+        starts = block_starts(a, b, pattern)
+        assert name != "many" or len(starts) > 4
+        expected_a, expected_b = expected_gradients(gradient, a, of_a, b, of_b, pattern, starts)
         to_a, to_b, sizes = np.full_like(of_a, 7), np.full_like(of_b, 7), sizes_of(a, b, pattern)
         on = (b.crow, b.col, of_b, pattern.crow, pattern.col)
         getattr(emulated_kernels, f"gradient_of_a_{dtype}")(sizes, gradient, a.crow, a.col, *on, to_a)
         np.testing.assert_array_equal(to_a, expected_a)
         on = (a.crow, a.col, of_a, keys, order, b.crow, b.col, pattern.crow, pattern.col)
-        getattr(emulated_kernels, f"gradient_of_b_{dtype}")(sizes, gradient, *on, to_b)
+        getattr(emulated_kernels, f"gradient_of_b_{dtype}")(sizes, gradient, *on, 0, to_b)
         np.testing.assert_array_equal(to_b, expected_b)
+        _, undivided = expected_gradients(gradient, a, of_a, b, of_b, pattern, [0])
+        getattr(emulated_kernels, f"gradient_of_b_{dtype}")(sizes, gradient, *on, 2**62, to_b)
+        np.testing.assert_array_equal(to_b, undivided)
 
 
 @pytest.mark.skipif(MODE == "races", reason="equal columns in a row of b meet in one sum: a race within the arrays")
@@ -204,4 +223,4 @@ def test_wrong_data(emulated_kernels: EmulatedKernels) -> None:
         emulated_kernels.gradient_of_a_float32(sizes, gradient, a.crow, a.col, *operands[3:], of_a)
         keys, order = torch.sort(torch.from_numpy(a.col), stable=True)
         on = (a.crow, a.col, of_a, keys, order, b.crow, b.col, pattern.crow, pattern.col)
-        emulated_kernels.gradient_of_b_float32(sizes, gradient, *on, of_b)
+        emulated_kernels.gradient_of_b_float32(sizes, gradient, *on, 0, of_b)

@@ -16,7 +16,7 @@ constexpr int lanes = 16;
 
 template <int group, class Value>
 __device__ __forceinline__ void derive_row(int32_t* columns, int most, const Csr<Value>& gradient, const Pattern& a,
-                                           const Csr<Value>& b, Value* of_a, int64_t row) {
+                                           const Csr<Value>& b, void* of_a, ValueType type, int64_t row) {
   using Own = Group<group>;
   const Range entries = row_range(a, row), of_gradient = row_range(gradient, row);
   const int64_t count = of_gradient.end - of_gradient.begin;
@@ -46,31 +46,34 @@ __device__ __forceinline__ void derive_row(int32_t* columns, int most, const Csr
     }
 #pragma unroll
     for (int distance = lanes / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(all_lanes, sum, distance);
-    if (entry < entries.end && lane == 0) of_a[entry] = sum;
+    if (entry < entries.end && lane == 0) store_value(of_a, entry, sum, type);
   }
   Own::sync();
 }
 
 template <int group, class Value>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
-    derive_rows(const LongRows list, const Csr<Value> gradient, const Pattern a, const Csr<Value> b, Value* of_a) {
+    derive_rows(const LongRows list, const Csr<Value> gradient, const Pattern a, const Csr<Value> b, void* of_a,
+                const ValueType type) {
   DYNAMIC_SHARED(int32_t, shared);
   constexpr int most = (group == 32 ? warp_bytes : block_bytes) / 4;
   int32_t* const columns = shared + (group == 32 ? threadIdx.x / 32 * most : 0);
-  for_rows<group>(a, gradient, list, [&](int64_t row) { derive_row<group>(columns, most, gradient, a, b, of_a, row); });
+  for_rows<group>(a, gradient, list,
+                  [&](int64_t row) { derive_row<group>(columns, most, gradient, a, b, of_a, type, row); });
 }
 
 }  // namespace
 
 template <class Value>
 cudaError_t gradient_of_a(const Csr<Value>& gradient, const Pattern& a, const Csr<Value>& b, void* workspace,
-                          Value* of_a, cudaStream_t stream) {
+                          void* of_a, ValueType type, cudaStream_t stream) {
   return launch_rows(derive_rows<32, Value>, derive_rows<threads, Value>, SharedBytes(), a, gradient, workspace, stream,
-                     gradient, a, b, of_a);
+                     gradient, a, b, of_a, type);
 }
 
-template cudaError_t gradient_of_a(const Csr<float>&, const Pattern&, const Csr<float>&, void*, float*, cudaStream_t);
-template cudaError_t gradient_of_a(const Csr<double>&, const Pattern&, const Csr<double>&, void*, double*,
+template cudaError_t gradient_of_a(const Csr<float>&, const Pattern&, const Csr<float>&, void*, void*, ValueType,
+                                   cudaStream_t);
+template cudaError_t gradient_of_a(const Csr<double>&, const Pattern&, const Csr<double>&, void*, void*, ValueType,
                                    cudaStream_t);
 
 }  // namespace warphash::spgemm

@@ -4,8 +4,8 @@
 // A warp or a block has a row of B. Its threads make the products of as many i at a time as they have room for, several
 // each, whose binary searches run in lockstep to hide each other's latency; then a thread a column adds them in ascending
 // i, so that there are no atomics and the sums have the bits of the CPU's.
-#include "spgemm/numeric/long_rows.cuh"
 #include "spgemm/numeric/numeric.cuh"
+#include "spgemm/numeric/row_blocks.cuh"
 
 namespace warphash::spgemm {
 namespace {
@@ -64,9 +64,17 @@ __device__ __forceinline__ void multiply(const Csr<Value>& gradient, const Patte
   }
 }
 
+// Shared, one a group: products that are made at a time, and the rows of A that they are of.
 template <int group, class Value>
-__device__ __forceinline__ void derive_row(Value* products, const Csr<Value>& gradient, const Pattern& transposed,
-                                           const int64_t* order, const Value* a_values, const Pattern& b, Value* of_b,
+struct Made {
+  Value products[each * group];
+  int32_t rows[each * group];
+};
+
+template <int group, class Value>
+__device__ __forceinline__ void derive_row(Made<group, Value>& made, const Csr<Value>& gradient,
+                                           const Pattern& transposed, const int64_t* order, const Value* a_values,
+                                           const Pattern& b, const int32_t* starts, void* of_b, ValueType type,
                                            int64_t k) {
   using Own = Group<group>;
   const Range row = row_range(b, k), of_a = row_range(transposed, k);
@@ -77,32 +85,47 @@ __device__ __forceinline__ void derive_row(Value* products, const Csr<Value>& gr
   for (int64_t first = row.begin; first < row.end; first += width) {
     const bool is_there = first + c < row.end;
     const int32_t column = is_there ? __ldg(b.col + first + c) : -1;
-    Value sum = 0;
+    Value sum = 0, block_sum = 0;
+    int block = 0;
+    int32_t block_end = __ldg(starts + 1);
     for (int64_t i = of_a.begin; i < of_a.end; i += each * height) {
-      Value made[each];
-      multiply(gradient, transposed, order, a_values, i + own, height, of_a.end, column, made);
+      Value products[each];
+      multiply(gradient, transposed, order, a_values, i + own, height, of_a.end, column, products);
 #pragma unroll
-      for (int u = 0; u < each; ++u) products[(u * height + own) * width + c] = made[u];
+      for (int u = 0; u < each; ++u) {
+        const int place = u * height + own;
+        made.products[place * width + c] = products[u];
+        if (c == 0 && i + place < of_a.end) made.rows[place] = __ldg(transposed.col + i + place);
+      }
       Own::sync();
       if (own == 0 && is_there) {
         const int count = static_cast<int>(min(int64_t{each} * height, of_a.end - i));
 #pragma unroll 4
-        for (int x = 0; x < count; ++x) sum += products[x * width + c];
+        for (int x = 0; x < count; ++x) {
+          if (made.rows[x] >= block_end) {
+            sum += block_sum, block_sum = 0;
+            do ++block, block_end = __ldg(starts + block + 1);
+            while (made.rows[x] >= block_end);
+          }
+          block_sum += made.products[x * width + c];
+        }
       }
       Own::sync();
     }
-    if (own == 0 && is_there) of_b[first + c] = sum;
+    if (own == 0 && is_there) store_value(of_b, first + c, sum + block_sum, type);
   }
 }
 
 template <int group, class Value>
 __global__ void __launch_bounds__(threads, 6)
     derive_rows(const LongRows list, const Csr<Value> gradient, const Pattern transposed,
-                const int64_t* __restrict__ order, const Value* __restrict__ a_values, const Pattern b, Value* of_b) {
-  DYNAMIC_SHARED(Value, shared);
-  Value* const products = shared + (group == 32 ? threadIdx.x / 32 * (each * 32) : 0);
-  for_rows<group>(transposed, b, list,
-                  [&](int64_t k) { derive_row<group>(products, gradient, transposed, order, a_values, b, of_b, k); });
+                const int64_t* __restrict__ order, const Value* __restrict__ a_values, const Pattern b,
+                const int32_t* __restrict__ starts, void* of_b, const ValueType type) {
+  __shared__ Made<group, Value> made[threads / group];
+  for_rows<group>(transposed, b, list, [&](int64_t k) {
+    derive_row(made[group == 32 ? threadIdx.x / 32 : 0], gradient, transposed, order, a_values, b, starts, of_b, type,
+               k);
+  });
 }
 
 }  // namespace
@@ -117,21 +140,28 @@ cudaError_t transpose(const Pattern& a, const int32_t* keys, const int64_t* orde
 
 size_t gradient_of_b_workspace(const Pattern& transposed, const Pattern& b) {
   Arena arena(nullptr);
+  RowBlocks{arena};
   LongRows(arena, transposed, b);
   return arena.used();
 }
 
 template <class Value>
-cudaError_t gradient_of_b(const Csr<Value>& gradient, const Pattern& transposed, const int64_t* order,
-                          const Value* a_values, const Pattern& b, void* workspace, Value* of_b, cudaStream_t stream) {
-  const SharedBytes bytes{each * 32 * int{sizeof(Value)}, each * threads * int{sizeof(Value)}};
-  return launch_rows(derive_rows<32, Value>, derive_rows<threads, Value>, bytes, transposed, b, workspace, stream,
-                     gradient, transposed, order, a_values, b, of_b);
+cudaError_t gradient_of_b(const Csr<Value>& gradient, const Csr<Value>& a, const Pattern& transposed,
+                          const int64_t* order, const Pattern& b, int64_t worth_blocks, void* workspace, void* of_b,
+                          ValueType type, cudaStream_t stream) {
+  if (b.entries == 0) return cudaSuccess;
+  Arena arena(workspace);
+  const RowBlocks blocks(arena);
+  const cudaError_t error = find_row_blocks(a, b, gradient, worth_blocks, blocks, stream);
+  if (error != cudaSuccess) return error;
+  return launch_rows(derive_rows<32, Value>, derive_rows<threads, Value>, SharedBytes{0, 0}, transposed, b,
+                     static_cast<char*>(workspace) + arena.used(), stream, gradient, transposed, order, a.values, b,
+                     static_cast<const int32_t*>(blocks.starts), of_b, type);
 }
 
-#define WARPHASH_GRADIENT_OF_B(Value)                                                                                 \
-  template cudaError_t gradient_of_b(const Csr<Value>&, const Pattern&, const int64_t*, const Value*, const Pattern&, \
-                                     void*, Value*, cudaStream_t);
+#define WARPHASH_GRADIENT_OF_B(Value)                                                                      \
+  template cudaError_t gradient_of_b(const Csr<Value>&, const Csr<Value>&, const Pattern&, const int64_t*, \
+                                     const Pattern&, int64_t, void*, void*, ValueType, cudaStream_t);
 WARPHASH_GRADIENT_OF_B(float)
 WARPHASH_GRADIENT_OF_B(double)
 #undef WARPHASH_GRADIENT_OF_B

@@ -13,14 +13,14 @@ size_t numeric_workspace(const Pattern& a, const Pattern& pattern) {
 
 template <class Value>
 cudaError_t numeric(const Csr<Value>& a, const Csr<Value>& b, const Pattern& pattern, Semiring semiring, bool covers,
-                    void* workspace, Value* values, cudaStream_t stream) {
+                    void* workspace, void* values, ValueType type, cudaStream_t stream) {
   return launch_rows(sum_rows<32, false, Value>, sum_rows<threads, false, Value>, SharedBytes(), a, pattern, workspace,
-                     stream, a, b, pattern, semiring, covers, Outputs<Value>{values, nullptr, nullptr});
+                     stream, a, b, pattern, semiring, covers, Outputs<Value>{values, type, nullptr, nullptr});
 }
 
-#define WARPHASH_NUMERIC(Value)                                                                                     \
-  template cudaError_t numeric(const Csr<Value>&, const Csr<Value>&, const Pattern&, Semiring, bool, void*, Value*, \
-                               cudaStream_t);
+#define WARPHASH_NUMERIC(Value)                                                                                    \
+  template cudaError_t numeric(const Csr<Value>&, const Csr<Value>&, const Pattern&, Semiring, bool, void*, void*, \
+                               ValueType, cudaStream_t);
 WARPHASH_NUMERIC(float)
 WARPHASH_NUMERIC(double)
 WARPHASH_NUMERIC(int32_t)

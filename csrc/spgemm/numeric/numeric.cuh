@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Launchers of the CUDA kernels for values on a known pattern, their gradients and winners. Torch-free; all pointers are
-// device pointers. Values are float, double, int32_t, int64_t or, for bool, uint8_t; gradients float or double.
+// device pointers. Values are float, double, int32_t, int64_t or, for bool, uint8_t; gradients float or double. `type` says
+// what sums are rounded to when they are written.
 //
 // All sums are deterministic. Wrong data never leave the arrays: row pointers are kept within them, entries that have no
 // row or column are left out.
@@ -10,7 +11,7 @@
 #include <cstdint>
 
 #include "common/portable.h"
-#include "spgemm/spgemm.h"
+#include "spgemm/spgemm_values.h"
 
 namespace warphash::spgemm {
 
@@ -21,7 +22,7 @@ size_t numeric_workspace(const Pattern& a, const Pattern& pattern);
 // beginning of a row has.
 template <class Value>
 cudaError_t numeric(const Csr<Value>& a, const Csr<Value>& b, const Pattern& pattern, Semiring semiring, bool covers,
-                    void* workspace, Value* values, cudaStream_t stream);
+                    void* workspace, void* values, ValueType type, cudaStream_t stream);
 
 // of_a, of_b [pattern.entries]: positions in A's and B's values of the product that gives each entry; -1 where none does.
 template <class Value>
@@ -31,7 +32,7 @@ cudaError_t winners(const Csr<Value>& a, const Csr<Value>& b, const Pattern& pat
 // dA [a.entries] = Σ_j G_ij B_kj; the gradient has a value for each entry of the pattern.
 template <class Value>
 cudaError_t gradient_of_a(const Csr<Value>& gradient, const Pattern& a, const Csr<Value>& b, void* workspace,
-                          Value* of_a, cudaStream_t stream);
+                          void* of_a, ValueType type, cudaStream_t stream);
 
 // A's entries by column, from its columns sorted stably: `keys` and the places `order` that they had [a.entries].
 // crow [a.columns + 1], rows [a.entries]
@@ -39,9 +40,11 @@ cudaError_t transpose(const Pattern& a, const int32_t* keys, const int64_t* orde
                       cudaStream_t stream);
 
 size_t gradient_of_b_workspace(const Pattern& transposed, const Pattern& b);
-// dB [b.entries] = Σ_i A_ik G_ij, in ascending i.
+// dB [b.entries] = Σ_i A_ik G_ij, in ascending i within blocks of rows as the CPU's, whose sums are added in order.
+// From `worth_blocks` products on there are several.
 template <class Value>
-cudaError_t gradient_of_b(const Csr<Value>& gradient, const Pattern& transposed, const int64_t* order,
-                          const Value* a_values, const Pattern& b, void* workspace, Value* of_b, cudaStream_t stream);
+cudaError_t gradient_of_b(const Csr<Value>& gradient, const Csr<Value>& a, const Pattern& transposed,
+                          const int64_t* order, const Pattern& b, int64_t worth_blocks, void* workspace, void* of_b,
+                          ValueType type, cudaStream_t stream);
 
 }  // namespace warphash::spgemm

@@ -14,6 +14,8 @@
 namespace warphash::spgemm {
 namespace {
 
+constexpr int64_t worth_blocks = 1 << 18;  // products; as in gradients.cpp
+
 // What the three operators take.
 struct Operands {
   CsrOperand a, b;
@@ -26,10 +28,6 @@ struct Operands {
   }
 };
 
-Tensor rounded_to(ScalarType type, const Tensor& sums) {
-  return sums.scalar_type() == type ? sums : torch::stable::to(sums, type);
-}
-
 Tensor numeric_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_values, const Tensor& b_crow,
                     const Tensor& b_col, const Tensor& b_values, const Tensor& crow, const Tensor& col, int64_t columns,
                     int64_t semiring, bool covers) {
@@ -39,34 +37,33 @@ Tensor numeric_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_v
   const Operands operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const PatternOperand pattern(crow, col, columns, "the pattern");
   check_pattern_fits(operands.a, pattern, "the pattern");
-  Tensor sums = device.empty({pattern.pattern.entries}, operands.a.values.scalar_type());
+  Tensor values = device.empty({pattern.pattern.entries}, a_values.scalar_type());
   Tensor workspace = device.workspace(numeric_workspace(operands.a.pattern, pattern.pattern));
   with_type(sum_type(type), [&]<class, class Sum>() {
     OnDevice::check(numeric(operands.a.csr<Sum>(), operands.b.csr<Sum>(), pattern.pattern, ring, covers,
-                            workspace.mutable_data_ptr(), static_cast<Sum*>(sums.mutable_data_ptr()), device.stream()));
+                            workspace.mutable_data_ptr(), values.mutable_data_ptr(), type, device.stream()));
   });
-  return rounded_to(a_values.scalar_type(), sums);
+  return values;
 }
 
 template <class Value>
-Tensor gradient_of_a_cuda(const OnDevice& device, const Operands& operands, const CsrOperand& gradient) {
+void derive_a(const OnDevice& device, const Operands& operands, const CsrOperand& gradient, ValueType type,
+              Tensor& of_a) {
   const Pattern& a = operands.a.pattern;
-  Tensor sums = device.empty({a.entries}, gradient.values.scalar_type());
   Tensor workspace = device.workspace(numeric_workspace(a, gradient.pattern));
   OnDevice::check(gradient_of_a(gradient.csr<Value>(), a, operands.b.csr<Value>(), workspace.mutable_data_ptr(),
-                                static_cast<Value*>(sums.mutable_data_ptr()), device.stream()));
-  return sums;
+                                of_a.mutable_data_ptr(), type, device.stream()));
 }
 
 template <class Value>
-Tensor gradient_of_b_cuda(const OnDevice& device, const Operands& operands, const CsrOperand& gradient) {
+void derive_b(const OnDevice& device, const Operands& operands, const CsrOperand& gradient, ValueType type,
+              Tensor& of_b) {
   const Pattern &a = operands.a.pattern, &b = operands.b.pattern;
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
   STD_TORCH_CHECK(a.rows <= most && a.entries <= most,
                   "for the gradient of b, a must have less than 2^31 rows and entries on CUDA, got ", a.rows, " and ",
                   a.entries);
-  Tensor sums = device.empty({b.entries}, gradient.values.scalar_type());
-  if (b.entries == 0) return sums;
+  if (b.entries == 0) return;
   const auto [keys, order] = sort_stable(operands.a.col);
   Tensor crow = device.empty({a.columns + 1}, ScalarType::Long), rows = device.empty({a.entries}, ScalarType::Int);
   OnDevice::check(transpose(a, keys.const_data_ptr<int32_t>(), order.const_data_ptr<int64_t>(),
@@ -74,10 +71,9 @@ Tensor gradient_of_b_cuda(const OnDevice& device, const Operands& operands, cons
   const Pattern transposed{crow.const_data_ptr<int64_t>(), rows.const_data_ptr<int32_t>(), a.columns, a.rows,
                            a.entries};
   Tensor workspace = device.workspace(gradient_of_b_workspace(transposed, b));
-  OnDevice::check(gradient_of_b(gradient.csr<Value>(), transposed, order.const_data_ptr<int64_t>(),
-                                operands.a.csr<Value>().values, b, workspace.mutable_data_ptr(),
-                                static_cast<Value*>(sums.mutable_data_ptr()), device.stream()));
-  return sums;
+  OnDevice::check(gradient_of_b(gradient.csr<Value>(), operands.a.csr<Value>(), transposed,
+                                order.const_data_ptr<int64_t>(), b, worth_blocks, workspace.mutable_data_ptr(),
+                                of_b.mutable_data_ptr(), type, device.stream()));
 }
 
 std::tuple<Tensor, Tensor> gradients_cuda(const Tensor& gradient, const Tensor& a_crow, const Tensor& a_col,
@@ -91,11 +87,11 @@ std::tuple<Tensor, Tensor> gradients_cuda(const Tensor& gradient, const Tensor& 
   const Operands operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const CsrOperand pattern(crow, col, widened(gradient), columns, "the gradient");
   check_pattern_fits(operands.a, pattern, "the gradient");
-  const ScalarType stored = a_values.scalar_type();
-  Tensor a_gradient = device.empty({0}, stored), b_gradient = device.empty({0}, stored);
+  Tensor a_gradient = device.empty({of_a ? operands.a.pattern.entries : 0}, a_values.scalar_type());
+  Tensor b_gradient = device.empty({of_b ? operands.b.pattern.entries : 0}, a_values.scalar_type());
   const auto derive = [&]<class Value>() {
-    if (of_a) a_gradient = rounded_to(stored, gradient_of_a_cuda<Value>(device, operands, pattern));
-    if (of_b) b_gradient = rounded_to(stored, gradient_of_b_cuda<Value>(device, operands, pattern));
+    if (of_a) derive_a<Value>(device, operands, pattern, type, a_gradient);
+    if (of_b) derive_b<Value>(device, operands, pattern, type, b_gradient);
   };
   if (type == ValueType::float64)
     derive.template operator()<double>();

@@ -15,7 +15,8 @@ namespace {
 
 template <class Value>
 struct Outputs {
-  Value* values;         // of numeric
+  void* values;  // of numeric
+  ValueType type;
   int64_t *of_a, *of_b;  // of winners
 };
 
@@ -31,7 +32,7 @@ __device__ __forceinline__ void store(const Outputs<Value>& out, int64_t to, int
     }
     out.of_a[to] = entry, out.of_b[to] = at;
   } else {
-    out.values[to] = value;
+    store_value(out.values, to, value, out.type);
   }
 }
 
