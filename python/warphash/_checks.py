@@ -23,6 +23,20 @@ def device_served(name: str, x: torch.Tensor) -> None:
         raise ValueError(f"{name} must be on the CPU or on a CUDA device, got {x.device}")
 
 
+def usable_device(name: str, device: Any) -> torch.device:
+    """The device, if tensors can be kept there and kernels run there."""
+    if not isinstance(device, torch.device | str):
+        raise TypeError(f"{name} must be a torch.device or its name, got {type(device).__name__}")
+    try:
+        place = torch.device(device)
+        if place.type not in ("cpu", "cuda"):
+            raise ValueError("no kernels run there")
+        device_served(name, torch.empty(0, device=place))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(f"{name} must be the CPU or a CUDA device of this machine, got {device}: {error}") from error
+    return place
+
+
 def dense(name: str, x: torch.Tensor) -> torch.Tensor:
     """``x``, if its elements lie in memory by strides: sparse, nested and other layouts are refused."""
     if x.layout != torch.strided or x.is_nested:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Indexes of codes, and how good their answers are."""
+"""Indexes of codes and of sparse vectors, and how good their answers are."""
 
 from .index import HammingIndex
 from .metrics import (
@@ -11,14 +11,18 @@ from .metrics import (
     precision_within_radius,
     recall_at_k,
 )
+from .sparse import SparseIndex
+from .sparse_rows import sparse_rows
 
 __all__ = [
     "HammingIndex",
     "PrecisionRecallCurve",
+    "SparseIndex",
     "mean_average_precision",
     "precision_at_k",
     "precision_recall_at_k",
     "precision_recall_curve",
     "precision_within_radius",
     "recall_at_k",
+    "sparse_rows",
 ]

@@ -51,7 +51,7 @@ class HammingIndex:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
         self.bits = bits
         self.method = method
-        self._device = None if device is None else _usable_device(device)
+        self._device = None if device is None else _checks.usable_device("device", device)
         # A device always stands beside a tensor made here: torch.set_default_device must not decide.
         self._buffer = torch.empty(0, self.code_bytes, dtype=torch.uint8, device=self._device or "cpu")
         self._count = 0
@@ -156,7 +156,7 @@ class HammingIndex:
 
         A truncated, damaged or foreign file, or one of a newer format: ValueError with the path and the reason.
         """
-        place = None if device is None else _usable_device(device)
+        place = None if device is None else _checks.usable_device("device", device)
         fields, arrays = load_arrays(path, KIND)
         try:
             index = cls(fields["bits"], method=fields["method"], device=place)
@@ -198,17 +198,3 @@ class HammingIndex:
         if padding and bool((tensor[:, -1] >= 1 << (8 - padding)).any()):
             raise ValueError(f"{name} must have zero padding bits: the last {padding} of each code's last byte")
         return tensor
-
-
-def _usable_device(device: torch.device | str) -> torch.device:
-    """The device, if codes can be kept and searched there."""
-    if not isinstance(device, torch.device | str):
-        raise TypeError(f"device must be a torch.device or its name, got {type(device).__name__}")
-    try:
-        place = torch.device(device)
-        if place.type not in ("cpu", "cuda"):
-            raise ValueError("no kernels run there")
-        _checks.device_served("device", torch.empty(0, device=place))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(f"device must be the CPU or a CUDA device of this machine, got {device}: {error}") from error
-    return place
