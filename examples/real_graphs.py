@@ -52,14 +52,15 @@ class RealGraph:
 
 def to_csr(pairs: Tensor, values: Tensor, nodes: int) -> Tensor:
     """Sparse_csr [nodes, nodes] with int32 indices from distinct pairs [E, 2]."""
-    order = (pairs[:, 0] * nodes + pairs[:, 1]).argsort()
+    keys = pairs[:, 0] * nodes + pairs[:, 1]
+    if (keys.diff() < 0).any():
+        order = keys.argsort()
+        pairs, values = pairs[order], values[order]
     counts = torch.bincount(pairs[:, 0], minlength=nodes)
     crow = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return torch.sparse_csr_tensor(
-            crow, pairs[order, 1].int(), values[order], (nodes, nodes), check_invariants=True
-        )
+        return torch.sparse_csr_tensor(crow, pairs[:, 1].int(), values, (nodes, nodes), check_invariants=True)
 
 
 def undirected(name: str, pairs: Tensor, nodes: list[str], labels: list[str] | None) -> RealGraph:

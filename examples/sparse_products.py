@@ -88,16 +88,17 @@ def libraries(matrix: Tensor, threads: int) -> dict[str, Callable[[], Any]]:
 
 
 def medians(calls: dict[str, Callable[[], Any]], clock: Callable[[], float], budget: float) -> Seconds:
-    """Each call's median; all take turns, so that what else the machine does falls on all of them."""
+    """Each call's median; all take turns, three calls each, so that what else the machine does falls on all of them."""
     for call in calls.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in calls}
     begin = time.perf_counter()
-    while len(times["warphash"]) < 3 or (time.perf_counter() - begin < budget and len(times["warphash"]) < 101):
+    while len(times["warphash"]) < 9 or (time.perf_counter() - begin < budget and len(times["warphash"]) < 300):
         for name, call in calls.items():
-            start = clock()
-            call()
-            times[name].append(clock() - start)
+            for _ in range(3):
+                start = clock()
+                call()
+                times[name].append(clock() - start)
     return {name: sorted(values)[len(values) // 2] for name, values in times.items()}
 
 
@@ -210,7 +211,7 @@ def draw(path: Path, found: Found, threads: int) -> None:
     largest = max(max(seconds.values()) for seconds in found.counting.values())
     right.set(xscale="log", xlim=(None, largest * 6), xlabel="seconds")
     right.set_title("Counting triangles", fontsize=11, loc="left")
-    right.legend(frameon=False, fontsize=8.5, loc="lower right")
+    right.legend(frameon=False, fontsize=8.5, loc="upper right")
     for axes, grid in ((left, "y"), (right, "x")):
         axes.grid(axis=grid, alpha=0.25)
         axes.set_axisbelow(True)
