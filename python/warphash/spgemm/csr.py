@@ -115,13 +115,16 @@ def values_of(x: Tensor) -> Tensor:
     return out
 
 
+def equal(a: Tensor, b: Tensor) -> bool:
+    """Whether indices of either dtype are the same numbers; those of one dtype are compared without copies."""
+    return torch.equal(a, b) if a.dtype == b.dtype else torch.equal(a.long(), b.long())
+
+
 def on_pattern(gradient: Tensor, crow: Tensor, col: Tensor) -> Tensor:
     """The values of a gradient of any layout at the entries of a pattern; 0 where it has none."""
     if gradient.layout == torch.sparse_csr:
         same = [(gradient.crow_indices(), crow), (gradient.col_indices(), col)]
-        if all(
-            a.shape == b.shape and (a.data_ptr() == b.data_ptr() or torch.equal(a.long(), b.long())) for a, b in same
-        ):
+        if all(a.shape == b.shape and (a.data_ptr() == b.data_ptr() or equal(a, b)) for a, b in same):
             return values_of(gradient)
         rows, columns = rows_of(gradient.crow_indices()), gradient.col_indices()
         return _looked_up(rows, columns, values_of(gradient), rows_of(crow), col)
