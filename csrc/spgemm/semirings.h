@@ -64,18 +64,32 @@ bool wins_max(Value product, Value sum) {
   return !(product <= sum) && sum == sum;
 }
 
+// The better of both by one comparison and no branch that could be guessed wrong: NaN is rare.
+template <class Value>
+Value lesser(Value sum, Value product) {
+  if constexpr (!std::is_integral_v<Value>)
+    if (product != product) return sum == sum ? product : sum;
+  return product < sum ? product : sum;
+}
+template <class Value>
+Value greater(Value sum, Value product) {
+  if constexpr (!std::is_integral_v<Value>)
+    if (product != product) return sum == sum ? product : sum;
+  return product > sum ? product : sum;
+}
+
 template <class Value>
 struct MinPlus {
   static constexpr Value zero() { return largest<Value>(); }
   static Value times(Value a, Value b) { return PlusTimes<Value>::plus(a, b); }
-  static Value plus(Value sum, Value product) { return wins_min(product, sum) ? product : sum; }
+  static Value plus(Value sum, Value product) { return lesser(sum, product); }
 };
 
 template <class Value>
 struct MaxTimes {
   static constexpr Value zero() { return smallest<Value>(); }
   static Value times(Value a, Value b) { return PlusTimes<Value>::times(a, b); }
-  static Value plus(Value sum, Value product) { return wins_max(product, sum) ? product : sum; }
+  static Value plus(Value sum, Value product) { return greater(sum, product); }
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The product of two patterns where a mask has entries too. Bound: a sum and a mark written for each product, in the cache
-// while a row of them fits it.
+// The product of two patterns where a mask has entries too. A row's mask is marked in a row of bytes as wide as the product,
+// and products that fall elsewhere cost one look at it; rows of b much longer than the mask's are searched instead. Bound:
+// those looks, in the cache while a row of bytes fits it.
 //
 // Which of the mask's entries are hit is known only when a row is done, so that rows are written into memory of the mask's
 // size, without gaps within a block of rows, and copied once their places are known.
@@ -10,7 +11,6 @@
 #include <cstring>
 #include <mutex>
 
-#include "spgemm/inspect/inspect.h"
 #include "spgemm/numeric/numeric_driver.h"
 
 namespace warphash::spgemm {
@@ -29,18 +29,21 @@ Masked::Masked(Isa isa, const MaskedJob& job)
       col_(job.mask.entries * int64_t{sizeof(int32_t)}, true),
       values_(job.a_values == nullptr ? 0 : job.mask.entries * bytes_of(job.type), true) {
   const MaskedRows rows = kernel_for(isa, job);
-  check_bounds(isa, job.a, "a");
-  check_bounds(isa, job.b, "b");
-  check_pointers(job.mask, "the mask");
+  MaskedJob checked = job;
+  const CheckedOperands operands(isa, checked.a, checked.b, checked.mask, "the mask");
+  if (checked.mask.col != job.mask.col) checked.names = job.mask.col;
   const MaskedOut out = {counts_.as<int64_t>(), col_.as<int32_t>(), values_.data()};
+  const RowWork row_work = {job.a.crow, job.mask.crow, job.mask.rows};
+  const int64_t columns = checked.mask.columns;
+  const bool busy = row_work.all() > columns;
   FirstRow broken;
   std::mutex mutex;
-  for_row_blocks({job.a.crow, job.mask.crow, job.mask.rows}, [&](auto& next) {
-    const DenseRow<uint8_t> hits(job.mask.columns, 0);
+  for_row_blocks(row_work, [&](auto& next) {
+    const DenseRow<uint8_t> marks(columns, 0, busy), hits(columns, 0, busy);
     std::vector<MaskedPiece> own;
     const auto work = [&](void* sums) {
       for (MaskedPiece piece = {}; next(piece.begin, piece.end);) {
-        broken.keep(rows(job, out, piece, sums, hits.column_0()));
+        broken.keep(rows(checked, out, piece, {sums, marks.column_0(), hits.column_0()}));
         own.push_back(piece);
       }
     };
@@ -48,14 +51,14 @@ Masked::Masked(Isa isa, const MaskedJob& job)
       work(nullptr);
     } else {
       with_ring(job.type, job.semiring, [&]<class Stored, class Sum, class Ring>() {
-        const DenseRow<Sum> sums(job.mask.columns, Ring::zero());
+        const DenseRow<Sum> sums(columns, Ring::zero(), busy);
         work(sums.column_0());
       });
     }
     const std::lock_guard lock(mutex);
     pieces_.insert(pieces_.end(), own.begin(), own.end());
   });
-  broken.refuse(job.mask, "the mask", 0);
+  broken.refuse(checked.mask, "the mask");
   for (const MaskedPiece& piece : pieces_) entries_ += piece.entries;
 }
 

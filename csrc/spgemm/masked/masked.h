@@ -11,13 +11,14 @@
 
 namespace warphash::spgemm {
 
-// Of a [M, K] times b [K, N] at the entries of `mask` [M, N] on which a product falls. Operands' values are of
+// Of a [M, K] times b [K, N] at the entries of `mask` [M, N] on which a product falls; a column of -1 is none. Operands' values are of
 // sum_type(type); without values: the pattern alone.
 struct MaskedJob {
   Pattern a, b, mask;
   const void *a_values, *b_values;  // null: the pattern alone
   ValueType type;
   Semiring semiring;
+  const int32_t* names = nullptr;  // the mask's own columns where those of `mask` are renumbered
 };
 
 // Rows [begin, end) stand one after the other from the place of the mask's row `begin` on: `entries` of them.
@@ -51,10 +52,13 @@ struct MaskedOut {
   int32_t* col;     // [mask.entries]
   void* values;     // [mask.entries], of the job's type
 };
-// Rows of a piece. `sums` and `hits` point at column 0, are all zero of the semiring and 0 before and after. Returns the
-// first row whose mask has a column outside of [0, columns), or -1.
-using MaskedRows = int64_t (*)(const MaskedJob& job, const MaskedOut& out, MaskedPiece& piece, void* sums,
-                               uint8_t* hits);
+// Rows of a piece. `sums`, `marks` and `hits` point at column 0, have one more place before it, and are all zero before and
+// after. Returns the first row whose mask has a column outside of [-1, columns), or -1.
+struct MaskedRow {
+  void* sums;
+  uint8_t *marks, *hits;
+};
+using MaskedRows = int64_t (*)(const MaskedJob& job, const MaskedOut& out, MaskedPiece& piece, const MaskedRow& dense);
 MaskedRows masked_rows_scalar(ValueType type, Semiring semiring);
 MaskedRows masked_pattern_rows_scalar();
 

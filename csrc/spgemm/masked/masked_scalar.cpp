@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Masked products without vectors beyond the compiler's own.
+// Masked products. Vectors gain nothing here: a mark is looked up for each product, and a processor does not gather bytes.
 #include "spgemm/masked/masked_rows.h"
 
 namespace warphash::spgemm {

@@ -46,14 +46,21 @@ void gradients(Isa isa, const GradientJob& job);
 void winners(Isa isa, const WinnerJob& job);
 
 // ---- Kernels: rows [begin, end) -------------------------------------------------------------------------------------
-// They return the first row whose pattern has a column outside of [-1, columns), or -1.
+// They return the first row whose pattern has a column outside of [-1, columns), or -1. What is as wide as the product
+// points at column 0 and has one more place before it; it is all zero before and after.
 
-// `sums` points at the sum of column 0, has one more before it, and is all zero of the semiring before and after.
-using NumericRows = int64_t (*)(const NumericJob& job, int64_t begin, int64_t end, void* sums);
+// `sums` of the semiring's zero. Where the pattern does not cover the product, `marks` let all products but those on its
+// columns be passed over; without them all are added and what they changed is cleared.
+using NumericRows = int64_t (*)(const NumericJob& job, int64_t begin, int64_t end, void* sums, uint8_t* marks);
 NumericRows numeric_rows_scalar(ValueType type, Semiring semiring);
 
-// `row` as `sums`, of 0; `of_b` is the sum of b's entry 0.
-using GradientRows = int64_t (*)(const GradientJob& job, int64_t begin, int64_t end, void* row, void* of_b);
+// Of the rows of a, what meets b's rows [b_begin, b_end). `gradient` is a row of sums; `of_b` is the sum of b's entry 0.
+struct GradientPiece {
+  int64_t begin, end, b_begin, b_end;
+};
+using GradientRows = int64_t (*)(const GradientJob& job, const GradientPiece& piece, void* gradient, void* of_b);
 GradientRows gradient_rows_scalar(ValueType type);
+GradientRows gradient_rows_avx2(ValueType type);
+GradientRows gradient_rows_avx512(ValueType type);
 
 }  // namespace warphash::spgemm
