@@ -45,7 +45,7 @@ if [ $# -gt 0 ]; then
   test_run "$@"
 else
   # The emulated CUDA kernels have a sanitizer run of their own: make emulate.
-  test_run tests/hamming tests/hashgrid tests/lsh tests/retrieval tests/amx_emulation --ignore-glob='*test_emulated*'
+  test_run tests/hamming tests/hashgrid tests/lsh tests/spgemm tests/retrieval tests/amx_emulation --ignore-glob='*test_emulated*'
   # Masked vector loads are not instrumented: pages that must not be touched catch what they read too much.
   test_run tests/conformance/test_processes.py -k "forbidden_pages or wrong_operands" --deselect \
     tests/conformance/test_processes.py::test_forbidden_pages_kill

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One small call of every operator, checked: for foreign torch versions, wheels, and runs under compute-sanitizer.
 
-On the CPU the answers are compared with the plain-torch references (bit for bit but for sums of the hash grid), on CUDA
-with the CPU kernels, bit for bit.
+On the CPU the answers are compared with the plain-torch references (bit for bit but for sums of the hash grid and
+gradients of sparse products), on CUDA with the CPU kernels, bit for bit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from warphash.lsh.buckets import reference as bucket_reference
 from warphash.lsh.pairs import reference as pair_reference
 from warphash.lsh.projections import reference as projection_reference
 from warphash.lsh.sketches import reference as sketch_reference
+from warphash.spgemm import reference as product_reference
 
 _REFERENCES = (
     hamming_reference, hashgrid_reference, projection_reference, sketch_reference, bucket_reference, pair_reference
@@ -51,6 +52,7 @@ def calls() -> Iterator[Call]:
             yield f"histogram {bits} masked", _With(wh.hamming.histogram, masked), (q, d)
     yield from _grid_calls(random)
     yield from _lsh_calls(random)
+    yield from _product_calls(random)
 
 
 def _grid_calls(random: torch.Generator) -> Iterator[Call]:
@@ -101,6 +103,59 @@ def _lsh_calls(random: torch.Generator) -> Iterator[Call]:
     yield "sort_lsh", lsh.sort_lsh, (torch.randn(2, 300, 70, generator=random), planes)
 
 
+def _product_calls(random: torch.Generator) -> Iterator[Call]:
+    for index, shape in ((torch.int32, (70, 50, 300)), (torch.int64, (33, 300, 41))):
+        for dtype in wh.spgemm.csr.VALUES:
+            (a_crow, a_col, a), (b_crow, b_col, b), mask = (
+                _sparse(rows, columns, dtype, index, random)
+                for rows, columns in (shape[:2], shape[1:], (shape[0], shape[2]))
+            )
+            both, columns = (a_crow, a_col, a, b_crow, b_col, b), shape[2]
+            patterns = (a_crow, a_col, b_crow, b_col, columns)
+            crow, col = product_reference.pattern(*patterns)
+            name = f"{dtype} {index}"
+            yield f"spgemm_inspect {name}", _Operator("inspect"), (b_crow, b_col, columns)
+            for rest in ((None, None), mask[:2]):
+                yield f"spgemm_pattern {name}", _Operator("pattern"), (*patterns, *rest)
+            yield f"spgemm_masked_pattern {name}", _Operator("masked_pattern"), (*patterns, *mask[:2])
+            for semiring in (0, 1) if dtype == torch.bool else (0, 2, 3):
+                called = f"{semiring} {name}"
+                yield f"spgemm_matmul {called}", _Operator("matmul"), (*both, columns, semiring, None, None)
+                yield f"spgemm_masked {called}", _Operator("masked"), (*both, columns, semiring, *mask[:2])
+                yield f"spgemm_numeric {called}", _Operator("numeric"), (*both, crow, col, columns, semiring, True)
+                if semiring >= 2:
+                    yield f"spgemm_winners {called}", _Operator("winners"), (*both, crow, col, columns, semiring)
+            if dtype.is_floating_point:
+                yield f"spgemm_topk {name}", _Operator("topk"), (*both, columns, 7)
+                gradient = torch.randn(len(col), generator=random).to(dtype)
+                every = (gradient, *both, crow, col, columns, True, True)
+                yield f"spgemm_gradients {name}", _Operator("gradients"), every
+
+
+def _sparse(
+    rows: int, columns: int, dtype: torch.dtype, index: torch.dtype, random: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Row pointers, columns, values."""
+    present = torch.rand(rows, columns, generator=random) < 0.1
+    crow = torch.cat([torch.zeros(1, dtype=torch.int64), present.sum(1).cumsum(0)])
+    values = torch.randn(int(crow[-1]), generator=random) * 3
+    return crow.to(index), present.nonzero()[:, 1].to(index), values > 0 if dtype == torch.bool else values.to(dtype)
+
+
+class _Operator:
+    """An operator of sparse products by name, and its definition."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.__name__ = name, name
+
+    def __call__(self, *arguments: Any) -> Any:
+        return getattr(torch.ops.warphash, f"spgemm_{self.name}")(*arguments)
+
+    def reference(self, *arguments: Any) -> Any:
+        """What the definition says."""
+        return getattr(product_reference, self.name)(*arguments)
+
+
 def gradients(x: torch.Tensor, table: torch.Tensor, spec: Any) -> tuple[torch.Tensor, ...]:
     """dL/dx, and its square's derivatives to x and the gradient; not the table's, which CUDA sums in no order."""
     return _gradients(wh.hashgrid.encode, x, table, spec)
@@ -140,6 +195,8 @@ def expected(function: Callable[..., Any], arguments: tuple[Any, ...], device: t
         return function(*arguments)
     if function is gradients:
         return _gradients(hashgrid_reference.encode, *arguments)
+    if isinstance(function, _Operator):
+        return function.reference(*arguments)
     name = function.__name__
     oracle = next(getattr(reference, name) for reference in _REFERENCES if hasattr(reference, name))
     return oracle(*arguments, **function.keywords) if isinstance(function, _With) else oracle(*arguments)
@@ -149,7 +206,7 @@ def _alike(a: torch.Tensor, b: torch.Tensor, exactly: bool) -> bool:
     """The same bits, or what two orders of floating-point sums may leave between them."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
-    tolerance = 1e-10 if a.dtype == torch.float64 else 2e-4
+    tolerance = {torch.float64: 1e-10, torch.float16: 2e-3, torch.bfloat16: 2e-2}.get(a.dtype, 2e-4)
     return torch.equal(a, b) if exactly else torch.allclose(a, b, rtol=tolerance, atol=tolerance * float(b.abs().max()))
 
 
@@ -162,7 +219,8 @@ def main() -> int:
         moved = tuple(_moved(value, device) for value in arguments)
         got = [part.cpu() for part in _parts(function(*moved))]
         want = [part.cpu() for part in _parts(expected(function, arguments, device))]
-        exactly = device.type == "cuda" or function not in (wh.hashgrid.encode, gradients)
+        roughly = function in (wh.hashgrid.encode, gradients) or function.__name__ == "gradients"
+        exactly = device.type == "cuda" or not roughly
         same = len(got) == len(want) and all(_alike(a, b, exactly) for a, b in zip(got, want, strict=True))
         count += 1
         if not same:

@@ -35,7 +35,7 @@ def _ordered(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _without_gradient(sample: Sample) -> tuple[Any, ...]:
-    """Torch's opcheck adds a float sum to one of integers where those come first: see test_operators.py for the rest."""
+    """Torch's opcheck adds a float sum to one of integers where those come first: test_operators.py has the rest."""
     return tuple(x.detach() if isinstance(x, Tensor) else x for x in _ordered(sample.arguments))
 
 
@@ -147,7 +147,8 @@ def _sweep() -> Iterator[tuple[str, tuple[Any, ...], int]]:
 
 
 LARGE = problem((2000, 1500, 3000), 0.01)
-FIRST, SECOND = problem((13, 11, 17), 0.4), problem((19, 23, 29), 0.3, seed=3)
+# An exported program has its number of columns.
+FIRST, SECOND = problem((13, 11, 17), 0.4), problem((19, 23, 17), 0.3, seed=3)
 ITEM = problem(seed=4)
 GRADIENT = problem((6, 5, 7), 0.5, torch.float64, grad=True)
 # Sums are the definition's bit for bit: no tolerance.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operators by name: registered derivatives, and patterns that are none, past the checks of the public functions."""
+"""The operators by name: registered derivatives, and broken patterns, past the checks of the public functions."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_patterns_that_are_none_never_touch_foreign_memory(index: torch.dtype) -
                     continue
                 try:
                     getattr(ops, op)(*given[:place], change(argument), *given[place + 1 :])
-                except RuntimeError:
+                except (RuntimeError, ValueError, IndexError):
                     refused += 1
     assert refused > 100
 
