@@ -10,9 +10,12 @@ from cuda_emulation.emulated import EmulatedKernels
 from torch import Tensor
 from warphash.spgemm import reference
 
-from .test_emulated_product import SHAPES, Pattern, operands, pattern
+from .test_emulated_product import MAX, MIN, OR, PLUS, SHAPES, TYPES, Pattern, operands, pattern, values_for
 
-KERNELS = ["csrc/spgemm/masked/masked.cu", "csrc/spgemm/inspect/inspect.cu", "csrc/common/scan.cu"]
+KERNELS = [
+    *(f"csrc/spgemm/{name}.cu" for name in ("masked/masked", "masked/masked_values", "inspect/inspect")),
+    "csrc/common/scan.cu",
+]
 SOURCES = [*KERNELS, "tests/spgemm/emulated_product_masked.cpp"]
 
 
@@ -25,10 +28,24 @@ def masked(kernels: EmulatedKernels, a: Pattern, b: Pattern, mask: Pattern) -> t
     return crow, col[: int(crow[-1])]
 
 
+RINGS = [
+    *((torch.float32, PLUS), (torch.float64, MIN), (torch.int32, MAX), (torch.int64, PLUS), (torch.bool, OR)),
+    *((torch.float16, PLUS), (torch.bfloat16, MAX)),
+]
+
+
 def check(kernels: EmulatedKernels, a: Pattern, b: Pattern, mask: Pattern) -> None:
     expected = reference.masked_pattern(*a[:2], *b[:2], b[2], *mask[:2])
-    for found, wanted in zip(masked(kernels, a, b, mask), expected, strict=True):
-        torch.testing.assert_close(found.long(), wanted.long(), rtol=0, atol=0)
+    crow, col = masked(kernels, a, b, mask)
+    torch.testing.assert_close(crow, expected[0], rtol=0, atol=0)
+    torch.testing.assert_close(col, expected[1].int(), rtol=0, atol=0)
+    sizes = (*a[:2], len(a[0]) - 1, a[2], len(a[1]), *b[:2], b[2], len(b[1]), crow, col, len(col))
+    for dtype, semiring in RINGS:
+        values = (values_for(len(a[1]), dtype), values_for(len(b[1]), dtype, 1))
+        wanted = reference.numeric(*a[:2], values[0], *b[:2], values[1], crow, col, b[2], semiring)
+        found = torch.zeros(len(col), dtype=dtype)
+        kernels.masked_values(*sizes, *map(reference.wide, values), TYPES[dtype], semiring, found)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", SHAPES)

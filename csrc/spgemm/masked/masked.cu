@@ -2,12 +2,12 @@
 // Which entries of a mask products fall on: a bit an entry, set by whoever finds one, then counted, summed and written out
 // row by row. Bound: latency of the look-ups.
 //
-// A row is looked at from its cheaper side: all products, each searched in the mask's row; or, where the mask's row is
-// short beside them, every column of it in every row of B that the row of A names, until it is found in one.
+// A row is looked at from its cheaper side (sides.cuh). Where the mask's columns are searched in B, an entry is done with
+// the first row that has it.
 #include "spgemm/masked/masked.cuh"
 
 #include "common/scan.cuh"
-#include "spgemm/numeric/long_rows.cuh"
+#include "spgemm/masked/sides.cuh"
 
 namespace warphash::spgemm {
 namespace {
@@ -33,32 +33,6 @@ __device__ __forceinline__ void set(unsigned* bits, int64_t at) {
   if (!is_set(bits, at)) atomicOr(bits + at / 32, 1u << (at % 32));
 }
 
-__device__ __forceinline__ bool has(const Pattern& pattern, const Range& row, int32_t column, int64_t& at) {
-  at = lower_bound(pattern.col, row.begin, row.end, column);
-  return at < row.end && __ldg(pattern.col + at) == column;
-}
-
-// The products of a row, as far as it must be known: counting ends at `enough`.
-template <class Group>
-__device__ __forceinline__ int64_t count_products(Chunk<Group::size>& chunk, const Pattern& a, const Pattern& b,
-                                                  const Range& of_a, int64_t enough) {
-  int64_t all = 0;
-  for (int64_t first = of_a.begin; first < of_a.end && all < enough; first += Group::size) {
-    const int64_t e = first + Group::rank();
-    int64_t length = 0;
-    if (e < of_a.end) {
-      const Range part = row_range(b, __ldg(a.col + e));
-      length = part.end - part.begin;
-    }
-    const int64_t sum = Group::running_sum(length, chunk.sums);
-    if (Group::rank() == Group::size - 1) chunk.ends[0] = sum;
-    Group::sync();
-    all += chunk.ends[0];
-    Group::sync();
-  }
-  return all;
-}
-
 template <int group>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
     find(const LongRows list, const Pattern a, const Pattern b, const Pattern mask, unsigned* bits) {
@@ -67,11 +41,8 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
   Chunk<group>& chunk = chunks[group == 32 ? threadIdx.x / 32 : 0];
   for_rows<group>(a, mask, list, [&](int64_t row) {
     const Range of_mask = row_range(mask, row), of_a = row_range(a, row);
-    const int64_t length = of_mask.end - of_mask.begin;
-    if (length == 0 || of_a.begin == of_a.end) return;
-    // A search in a row of B costs about as much as four products.
-    const int64_t searches = length * (of_a.end - of_a.begin);
-    if (count_products<Own>(chunk, a, b, of_a, 4 * searches) < 4 * searches) {
+    if (of_mask.begin == of_mask.end || of_a.begin == of_a.end) return;
+    if (!is_search_cheaper<Own>(chunk, a, b, of_a, of_mask)) {
       for_products<Own>(chunk, a, b, row, 0, int32_t(b.columns), [&](const Product& product) {
         int64_t at = 0;
         if (product.active && has(mask, of_mask, product.column, at)) set(bits, at);

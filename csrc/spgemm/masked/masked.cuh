@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Launchers of the CUDA kernels for the pattern of a product under a mask. Torch-free; all pointers are device pointers.
-// Values are those on the pattern found, by numeric.cuh.
+// Launchers of the CUDA kernels for a product under a mask. Torch-free; all pointers are device pointers.
 //
 // Wrong data never leave the arrays. Where a row of the mask or of b does not ascend, entries may be missing.
 #pragma once
@@ -18,5 +17,11 @@ cudaError_t count_masked(const Pattern& a, const Pattern& b, const Pattern& mask
                          cudaStream_t stream);
 cudaError_t write_masked(const Pattern& a, const Pattern& mask, void* workspace, const int64_t* crow, int32_t* col,
                          cudaStream_t stream);
+
+// values [pattern.entries] on the pattern found, of `type`; those of the operands are of its sum_type.
+size_t masked_values_workspace(const Pattern& a, const Pattern& pattern);
+cudaError_t masked_values(const Pattern& a, const Pattern& b, const Pattern& pattern, const void* a_values,
+                          const void* b_values, ValueType type, Semiring semiring, void* workspace, void* values,
+                          cudaStream_t stream);
 
 }  // namespace warphash::spgemm

@@ -7,7 +7,6 @@
 
 #include "common/stream.h"
 #include "spgemm/masked/masked.cuh"
-#include "spgemm/numeric/numeric.cuh"
 #include "spgemm/spgemm_typed_operands.h"
 
 namespace warphash::spgemm {
@@ -44,24 +43,24 @@ std::tuple<Tensor, Tensor, Tensor> masked_cuda(const Tensor& a_crow, const Tenso
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
   const OnDevice device(a_crow);
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.numel() - 1, "a");
+  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   const PatternOperand mask(mask_crow, mask_col, columns, "the mask");
   const Found found = pattern_of(device, a, b, mask);
-  Tensor sums = device.empty({found.pattern.entries}, a.values.scalar_type());
-  Tensor workspace = device.workspace(numeric_workspace(a.pattern, found.pattern));
-  with_type(sum_type(type), [&]<class, class Sum>() {
-    OnDevice::check(numeric(a.csr<Sum>(), b.csr<Sum>(), found.pattern, ring, false, workspace.mutable_data_ptr(),
-                            static_cast<Sum*>(sums.mutable_data_ptr()), device.stream()));
-  });
-  return {as_type(found.crow, a.index), as_type(found.col, a.index), as_type(sums, a_values.scalar_type())};
+  Tensor values = device.empty({found.pattern.entries}, a_values.scalar_type());
+  Tensor workspace = device.workspace(masked_values_workspace(a.pattern, found.pattern));
+  OnDevice::check(masked_values(a.pattern, b.pattern, found.pattern, a.values.const_data_ptr(),
+                                b.values.const_data_ptr(), type, ring, workspace.mutable_data_ptr(),
+                                values.mutable_data_ptr(), device.stream()));
+  return {as_type(found.crow, a.index), as_type(found.col, a.index), values};
 }
 
 std::tuple<Tensor, Tensor> masked_pattern_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                                const Tensor& b_col, int64_t columns, const Tensor& mask_crow,
                                                const Tensor& mask_col) {
   const OnDevice device(a_crow);
-  const PatternOperand a(a_crow, a_col, b_crow.numel() - 1, "a"), b(b_crow, b_col, columns, "b");
+  const PatternOperand a(a_crow, a_col, b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a"),
+      b(b_crow, b_col, columns, "b");
   const PatternOperand mask(mask_crow, mask_col, columns, "the mask");
   const Found found = pattern_of(device, a, b, mask);
   return {as_type(found.crow, a.index), as_type(found.col, a.index)};

@@ -247,7 +247,8 @@ cudaError_t run_with(const ProductJob& job, cudaStream_t stream) {
   own.above = job.has_lists() ? list_class : small_class;
   own.layout.sums =
       static_cast<int>(clamp(own.layout.columns, group_columns, static_cast<int64_t>(most_sum_bytes / sizeof(Value))));
-  return launch_persistent(do_slices<Value, counts>, block_threads, Shared<Value>::bytes(own.layout), job.a.rows, own,
+  const int64_t most = own.a.rows + (parts - 1) * clamp(own.a.rows, 0, most_split);
+  return launch_persistent(do_slices<Value, counts>, block_threads, Shared<Value>::bytes(own.layout), most, own,
                            stream);
 }
 
