@@ -9,6 +9,7 @@ from .hashing import HashHead
 from .rigid import RigidTransform, fit_frame
 from .sdf import SDFNetwork, SDFOutput, eikonal_loss, neus_alpha
 from .shallow import LinearHash, itq, random_projection
+from .sparse import SparseEncoderHead
 
 __all__ = [
     "BehaviorSequenceEncoder",
@@ -21,6 +22,7 @@ __all__ = [
     "SDFNetwork",
     "SDFOutput",
     "SDIMAttention",
+    "SparseEncoderHead",
     "eikonal_loss",
     "fit_frame",
     "hyper_attention",
