@@ -7,6 +7,7 @@ pytest bench/test_bench_regression.py --benchmark-compare --benchmark-compare-fa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 import warphash
 
 from bench import hamming_inputs as make
-from bench import hashgrid_inputs, hashgrid_ours
+from bench import hashgrid_inputs, hashgrid_ours, spgemm_inputs, spgemm_ours
 from bench.hashgrid_inputs import Shape
 
 pytest.importorskip("pytest_benchmark")
@@ -127,3 +128,39 @@ def test_hashgrid_double_backward(benchmark: Any, grid: Shape) -> None:
     assert to_gradient.shape == problem.gradient.shape
     assert to_x.shape == problem.x.shape
     assert to_table.shape == problem.table.shape
+
+
+GRAPHS = pytest.mark.parametrize(
+    "graph",
+    [partial(spgemm_inputs.rmat, 11), partial(spgemm_inputs.erdos_renyi, 14, 8), partial(spgemm_inputs.stencil, 16)],
+    ids=["R-MAT", "random", "stencil"],
+)
+
+
+@GRAPHS
+def test_spgemm_matmul(benchmark: Any, graph: Any) -> None:
+    problem = spgemm_inputs.square(CPU, graph=graph)
+    assert benchmark(spgemm_ours.solve_matmul, problem).shape == problem.a.shape
+
+
+@GRAPHS
+def test_spgemm_gradients(benchmark: Any, graph: Any) -> None:
+    problem = spgemm_inputs.backward(CPU, graph=graph)
+    to_a, to_b = benchmark(spgemm_ours.backward_call(problem))
+    assert to_a.shape == to_b.shape == problem.a.shape
+
+
+@GRAPHS
+def test_spgemm_reuse(benchmark: Any, graph: Any) -> None:
+    problem = spgemm_inputs.reuse(CPU, graph=graph)
+    assert benchmark(spgemm_ours.solve_reuse, problem).shape == (problem.plan.nnz,)
+
+
+def test_spgemm_masked(benchmark: Any) -> None:
+    problem = spgemm_inputs.triangles(CPU, scale=11)
+    assert benchmark(spgemm_ours.solve_matmul, problem).values().min() >= 1
+
+
+def test_spgemm_topk(benchmark: Any) -> None:
+    problem = spgemm_inputs.wide(CPU, queries=32, documents=10_000, k=100)
+    assert benchmark(spgemm_ours.solve_topk, problem)[0].shape == (32, 100)
