@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .. import _checks
 from .._dtypes import compute_dtype
@@ -44,9 +45,8 @@ def build(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> 
 
 def bare(part: Tensor) -> Tensor:
     """A part of a CSR tensor, over the same memory but not as its view: torch.compile takes no views of CSR tensors."""
-    with torch.no_grad():
-        out: Tensor = part.new_empty(0)
-        return out.set_(part.untyped_storage(), part.storage_offset(), part.shape, part.stride())
+    out: Tensor = part.new_empty(0).set_(part)  # type: ignore[call-overload]
+    return out
 
 
 def indices_of(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,21 +54,15 @@ def indices_of(x: Tensor) -> tuple[Tensor, Tensor]:
     return bare(x.crow_indices()), bare(x.col_indices())
 
 
-def _keep_shape(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    crow, col, _, ctx.shape = inputs
-    ctx.save_for_backward(crow, col)
-    ctx.set_materialize_grads(False)
-
-
 class CsrOf(torch.autograd.Function):
     """A CSR tensor as a function of its values."""
 
     @staticmethod
-    def forward(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
         """The tensor; it shares its parts' memory."""
+        ctx.save_for_backward(crow, col)
+        ctx.set_materialize_grads(False)
         return build(crow, col, values.detach(), shape)
-
-    setup_context = staticmethod(_keep_shape)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None) -> tuple[None, None, Tensor | None, None]:
@@ -83,16 +77,12 @@ class ValuesOf(torch.autograd.Function):
     """The values of a CSR tensor."""
 
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         """They share the tensor's memory."""
-        return bare(x.detach().values())
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        """Keeps the pattern."""
-        ctx.save_for_backward(*indices_of(inputs[0]))
-        ctx.shape = tuple(inputs[0].shape)
+        ctx.save_for_backward(*indices_of(x))
+        ctx.shape = tuple(x.shape)
         ctx.set_materialize_grads(False)
+        return bare(x.detach().values())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None) -> Tensor | None:
@@ -103,14 +93,27 @@ class ValuesOf(torch.autograd.Function):
         return csr_of(crow, col, gradient, ctx.shape)
 
 
+def without_derivative(*values: Tensor) -> bool:
+    """Whether a call of these is a plain one: no gradient, no tangent, no transform, no graph: small ones take half."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    if forward_ad._current_level >= 0:
+        return False
+    return not (torch.is_grad_enabled() and any(x.requires_grad for x in values))
+
+
 def csr_of(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """A CSR tensor, differentiable in its values any number of times."""
+    if without_derivative(values):
+        return build(crow, col, values.detach(), shape)
     out: Tensor = CsrOf.apply(crow, col, values, shape)  # type: ignore[no-untyped-call]
     return out
 
 
 def values_of(x: Tensor) -> Tensor:
     """The values of a CSR tensor, differentiable any number of times."""
+    if without_derivative(x):
+        return bare(x.detach().values())
     out: Tensor = ValuesOf.apply(x)  # type: ignore[no-untyped-call]
     return out
 
@@ -288,7 +291,8 @@ def pattern_of(name: str, x: Tensor, index: torch.dtype, validate: bool) -> Patt
     canonical = True
     if x.device.type != "meta" and _checks.data_is_checked(validate):
         canonical = _inspected(name, crow, col, x.shape[1])
-    crow, col = crow.to(index), col.to(index)
+    if crow.dtype != index:
+        crow, col = crow.to(index), col.to(index)
     if canonical:
         return Pattern(crow, col)
     rows = rows_of(crow)

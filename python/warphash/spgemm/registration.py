@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
 from .._batches import looped, refused
-from .csr import MAX_TIMES, MOST_INT32, OR_AND, PLUS_TIMES
+from .csr import MAX_TIMES, MOST_INT32, OR_AND, PLUS_TIMES, without_derivative
 
 _ops = torch.ops.warphash
 
@@ -356,6 +356,9 @@ class Topk(torch.autograd.Function):
 @torch.compiler.allow_in_graph
 def product(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """``spgemm_matmul`` for eager calls, the compiler and torch.func."""
+    if without_derivative(arguments[2], arguments[5]):
+        plain: tuple[Tensor, Tensor, Tensor] = _ops.spgemm_matmul(*arguments)
+        return plain
     out: tuple[Tensor, Tensor, Tensor] = Product.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
 
@@ -363,6 +366,9 @@ def product(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 @torch.compiler.allow_in_graph
 def masked(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """``spgemm_masked`` for eager calls, the compiler and torch.func."""
+    if without_derivative(arguments[2], arguments[5]):
+        plain: tuple[Tensor, Tensor, Tensor] = _ops.spgemm_masked(*arguments)
+        return plain
     out: tuple[Tensor, Tensor, Tensor] = Masked.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
 
@@ -370,6 +376,9 @@ def masked(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 @torch.compiler.allow_in_graph
 def numeric(*arguments: Any) -> Tensor:
     """``spgemm_numeric`` for eager calls, the compiler and torch.func."""
+    if without_derivative(arguments[2], arguments[5]):
+        plain: Tensor = _ops.spgemm_numeric(*arguments)
+        return plain
     out: Tensor = Numeric.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
 
@@ -377,6 +386,9 @@ def numeric(*arguments: Any) -> Tensor:
 @torch.compiler.allow_in_graph
 def gradients(*arguments: Any) -> tuple[Tensor, Tensor]:
     """``spgemm_gradients`` for eager calls, the compiler and torch.func."""
+    if without_derivative(arguments[0], arguments[3], arguments[6]):
+        plain: tuple[Tensor, Tensor] = _ops.spgemm_gradients(*arguments)
+        return plain
     out: tuple[Tensor, Tensor] = Gradients.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
 
@@ -384,6 +396,9 @@ def gradients(*arguments: Any) -> tuple[Tensor, Tensor]:
 @torch.compiler.allow_in_graph
 def topk(*arguments: Any) -> tuple[Tensor, Tensor]:
     """``spgemm_topk`` for eager calls, the compiler and torch.func."""
+    if without_derivative(arguments[2], arguments[5]):
+        plain: tuple[Tensor, Tensor] = _ops.spgemm_topk(*arguments)
+        return plain
     out: tuple[Tensor, Tensor] = Topk.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
 
