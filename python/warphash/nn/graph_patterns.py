@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks
+from .. import _checks, spgemm
 from ..spgemm.csr import build, csr_of, values_of
 
 
@@ -54,16 +54,19 @@ def selection(chosen: Tensor, like: Tensor) -> Tensor:
 
 
 def merged(first: Tensor, second: Tensor) -> Tensor:
-    """The union of two bool patterns of one shape that are canonical and have no entry in common."""
-    width = max(first.shape[1], 1)
-    keys = [rows_of(x.crow_indices(), len(x.col_indices())) * width + x.col_indices() for x in (first, second)]
-    # Each entry's place: how many of its own pattern and of the other stand before it.
-    col = first.col_indices().new_empty(len(keys[0]) + len(keys[1]))
-    for x, own, other in ((first, keys[0], keys[1]), (second, keys[1], keys[0])):
-        col[torch.arange(len(own), device=own.device) + torch.searchsorted(other, own)] = x.col_indices()
-    ones = torch.ones(len(col), dtype=torch.bool, device=col.device)
-    shape = (first.shape[0], first.shape[1])
-    return build(first.crow_indices() + second.crow_indices(), col, ones, shape)
+    """The union of two bool patterns of one shape, by one more product: (I I) times the one above the other."""
+    rows, entries, device = first.shape[0], first._nnz(), first.device
+    index = torch.promote_types(first.crow_indices().dtype, second.crow_indices().dtype)
+    if entries + second._nnz() >= 2**31:
+        index = torch.int64
+    steps = torch.arange(rows, dtype=index, device=device)
+    pointers = 2 * torch.arange(rows + 1, dtype=index, device=device)
+    true = torch.ones(max(2 * rows, entries + second._nnz()), dtype=torch.bool, device=device)
+    both = build(pointers, torch.stack([steps, steps + rows], 1).flatten(), true[: 2 * rows], (rows, 2 * rows))
+    crow = torch.cat([first.crow_indices().to(index), second.crow_indices()[1:].to(index) + entries])
+    col = torch.cat([first.col_indices().to(index), second.col_indices().to(index)])
+    stacked = build(crow, col, true[: len(col)], (2 * rows, first.shape[1]))
+    return spgemm.matmul(both, stacked, semiring="or_and", validate=False)
 
 
 def with_diagonal(adjacency: Tensor, value: float) -> Tensor:
