@@ -69,6 +69,31 @@ class _Kernels(ModuleType):
     @staticmethod
     def lsh_pair_jaccard(isa: str, tokens: ArrayLike, offsets: ArrayLike, pairs: ArrayLike) -> NDArray[np.float64]: ...
     @staticmethod
+    def spgemm_product(
+        isa: str,
+        a_crow: ArrayLike,
+        a_col: ArrayLike,
+        a_values: ArrayLike,
+        b_crow: ArrayLike,
+        b_col: ArrayLike,
+        b_values: ArrayLike,
+        columns: SupportsIndex,
+        semiring: SupportsIndex = 0,
+        exclude_crow: ArrayLike | None = None,
+        exclude_col: ArrayLike | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.signedinteger], NDArray[np.generic]]: ...
+    @staticmethod
+    def spgemm_pattern(
+        isa: str,
+        a_crow: ArrayLike,
+        a_col: ArrayLike,
+        b_crow: ArrayLike,
+        b_col: ArrayLike,
+        columns: SupportsIndex,
+        exclude_crow: ArrayLike | None = None,
+        exclude_col: ArrayLike | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.signedinteger]]: ...
+    @staticmethod
     def spgemm_topk(
         isa: str,
         a_crow: ArrayLike,

@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t least_work = 1 << 15;  // of a block: products, and a few for each row and entry
 constexpr int64_t blocks_a_worker = 16;
+constexpr int64_t worth_words = 1 << 16;  // products
 constexpr int64_t pieces_of_checks = 1 << 16;
 
 struct Kernels {
@@ -24,7 +25,11 @@ struct Kernels {
 };
 Kernels kernels_of(Isa isa) {
   require(isa);
-  return {count_rows_scalar, fill_rows_scalar};
+  switch (isa) {
+    case Isa::scalar: return {count_rows_scalar, fill_rows_scalar};
+    case Isa::avx2: return {count_rows_avx2, fill_rows_avx2};
+    default: return {count_rows_avx512, fill_rows_avx512};
+  }
 }
 
 void check_pointers(const Pattern& pattern, const char* name) {
@@ -107,6 +112,8 @@ Product::Product(Isa isa, const ProductOperands& operands, int64_t* crow)
       for (int64_t k = first; k < last; ++k) check_row(b.col, b.crow[a.col[k]], b.crow[a.col[k] + 1], b.columns);
     });
 
+  if (products >= worth_words && products >= 2 * b.entries) words_ = RowWords::of(b);
+  if (!words_.empty()) operands_.words = WordsOfRows{words_.begin.data(), words_.words.data()};
   cut_blocks();
   over_blocks(cuts_, [&](Scratch& scratch, int64_t first, int64_t last) {
     kernels.count(operands_, scratch, first, last, crow_ + 1);
@@ -129,7 +136,7 @@ void Product::cut_blocks() {
   }
 }
 
-void Product::fill(const ProductValues& values, const ProductOutput& output) const {
+void Product::fill(const ProductValues& values, const ProductOutput& output) {
   const Kernels kernels = kernels_of(isa_);
   over_blocks(cuts_, [&](Scratch& scratch, int64_t first, int64_t last) {
     kernels.fill({operands_, values, scratch, first, last, crow_, output});

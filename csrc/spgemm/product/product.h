@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/isa.h"
+#include "spgemm/product/product_words.h"
 #include "spgemm/spgemm.h"
 
 namespace warphash::spgemm {
@@ -16,9 +17,14 @@ enum class ValueKind : int { none, float32, float64, int32, int64, boolean };
 // What becomes of float32 sums when they are written.
 enum class Narrowing : int { none, float16, bfloat16 };
 
+struct WordsOfRows {
+  const int64_t* begin;  // as in RowWords; null where no row has words
+  const Word* words;
+};
 struct ProductOperands {
   Pattern a, b;
-  Pattern exclude;  // entries that the product must not have; crow is null where there is no such pattern
+  Pattern exclude;    // entries that the product must not have; crow is null where there is no such pattern
+  WordsOfRows words;  // of b; the product's own
 };
 struct ProductValues {
   ValueKind kind;
@@ -41,7 +47,7 @@ class Product {
   int64_t entries() const { return crow_[operands_.a.rows]; }
 
   // Writes all entries.
-  void fill(const ProductValues& values, const ProductOutput& output) const;
+  void fill(const ProductValues& values, const ProductOutput& output);
 
  private:
   void cut_blocks();
@@ -49,8 +55,8 @@ class Product {
   Isa isa_;
   ProductOperands operands_;
   int64_t* crow_;
-  std::vector<int64_t>
-      cuts_;  // blocks of rows with about as many products each: block i is rows [cuts[i], cuts[i + 1])
+  RowWords words_;
+  std::vector<int64_t> cuts_;  // block i is rows [cuts[i], cuts[i + 1]); blocks have about as many products each
 };
 
 }  // namespace warphash::spgemm

@@ -40,8 +40,8 @@ Entries product_of(const PatternOperand& a, const PatternOperand& b, const std::
   check_operands(a, b);
   const std::optional<PatternOperand> exclude = excluded_operand(a, b, exclude_crow, exclude_col);
   Tensor crow = empty_on_cpu({a.pattern.rows + 1}, ScalarType::Long);
-  const ProductOperands operands = {a.pattern, b.pattern, exclude ? exclude->pattern : Pattern{}};
-  const Product product(chosen_isa(), operands, crow.mutable_data_ptr<int64_t>());
+  const ProductOperands operands = {a.pattern, b.pattern, exclude ? exclude->pattern : Pattern{}, {}};
+  Product product(chosen_isa(), operands, crow.mutable_data_ptr<int64_t>());
   check_entries(product.entries(), a.index);
   Tensor col = empty_on_cpu({product.entries()}, a.index);
   fill(product, ProductOutput{col.mutable_data_ptr(), a.index == ScalarType::Long, nullptr, Narrowing::none});
@@ -68,7 +68,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cpu(const Tensor& a_crow, const Tensor
   const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   Tensor values = empty_on_cpu({0}, type);
-  Entries entries = product_of(a, b, exclude_crow, exclude_col, [&](const Product& product, ProductOutput output) {
+  Entries entries = product_of(a, b, exclude_crow, exclude_col, [&](Product& product, ProductOutput output) {
     values = empty_on_cpu({product.entries()}, type);
     output.values = values.mutable_data_ptr(), output.narrowing = value.narrowing;
     product.fill({value.kind, semiring, a.values.const_data_ptr(), b.values.const_data_ptr()}, output);
@@ -81,7 +81,7 @@ std::tuple<Tensor, Tensor> pattern_cpu(const Tensor& a_crow, const Tensor& a_col
                                        std::optional<Tensor> exclude_col) {
   const PatternOperand a(a_crow, a_col, b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a");
   const PatternOperand b(b_crow, b_col, columns, "b");
-  Entries entries = product_of(a, b, exclude_crow, exclude_col, [&](const Product& product, ProductOutput output) {
+  Entries entries = product_of(a, b, exclude_crow, exclude_col, [&](Product& product, ProductOutput output) {
     product.fill({ValueKind::none, Semiring::plus_times, nullptr, nullptr}, output);
   });
   return {std::move(entries.crow), std::move(entries.col)};

@@ -6,6 +6,7 @@
 
 #include "spgemm/product/product.h"
 #include "spgemm/product/product_scratch.h"
+#include "spgemm/product/product_words.h"
 
 namespace warphash::spgemm {
 
@@ -24,5 +25,9 @@ using FillRows = void (*)(const FillTask&);
 
 void count_rows_scalar(const ProductOperands&, Scratch&, int64_t first, int64_t last, int64_t* counts);
 void fill_rows_scalar(const FillTask&);
+void count_rows_avx2(const ProductOperands&, Scratch&, int64_t first, int64_t last, int64_t* counts);
+void fill_rows_avx2(const FillTask&);
+void count_rows_avx512(const ProductOperands&, Scratch&, int64_t first, int64_t last, int64_t* counts);
+void fill_rows_avx512(const FillTask&);
 
 }  // namespace warphash::spgemm

@@ -8,7 +8,13 @@ namespace warphash::spgemm {
 namespace {
 
 struct ScalarLanes {
-  static constexpr int64_t sorts_up_to = 0;
+  static constexpr int64_t few = 0;  // no sorting in registers
+
+  // No vectors that take a word at a time.
+  template <class A>
+  static constexpr bool adds_words() {
+    return false;
+  }
 
   // Bit i: whether flag i of 64 is set; all are zero afterwards.
   static uint64_t take_flags(uint8_t* flags) {
@@ -24,16 +30,12 @@ struct ScalarLanes {
   }
 
   static void write_columns(uint64_t mask, int32_t column, int32_t* columns, int64_t room) {
-    for (int64_t i = 0; mask != 0 && i < room; mask &= mask - 1) columns[i++] = column + __builtin_ctzll(mask);
+    write_columns_singly(mask, column, columns, room);
   }
   template <class A>
   static void write(uint64_t mask, int32_t column, typename A::Value* sums, int32_t* columns, typename A::Value* values,
                     int64_t room) {
-    int64_t i = 0;
-    for (; mask != 0 && i < room; mask &= mask - 1, ++i) {
-      const int bit = __builtin_ctzll(mask);
-      columns[i] = column + bit, values[i] = sums[bit], sums[bit] = A::zero();
-    }
+    write_singly<A>(mask, column, sums, columns, values, room);
   }
 };
 

@@ -31,7 +31,7 @@ class ZeroedMemory {
 struct Scratch {
   // A window of columns: one flag a column, one coarse flag for 64 columns, one sum a column. Between rows flags are zero
   // and sums are the semiring's zero.
-  ZeroedMemory flags, coarse, sums;
+  ZeroedMemory flags, coarse, bits, sums;
   ZeroedMemory cursors;                      // where each row of B stands when it is read window by window
   ZeroedMemory keys, spare, products;        // of rows whose products are sorted
   ZeroedMemory piece_columns, piece_values;  // a piece of output before its indices are widened or values narrowed

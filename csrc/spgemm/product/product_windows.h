@@ -23,6 +23,7 @@ constexpr int64_t group = 64;                       // columns of a coarse flag
 constexpr int64_t most_window = int64_t{1} << 18;   // columns
 constexpr int64_t window_bytes = int64_t{1} << 19;  // of sums: about half of the second cache
 
+constexpr int64_t sparse_from = 16;                // columns a product from which on sorting is faster than a window
 constexpr int64_t most_sorted = int64_t{1} << 31;  // products of a row
 
 // Stands for the semiring where there are no values.
@@ -38,6 +39,19 @@ struct Algebra : Ring {
   using Value = V;
   static constexpr bool valued = true;
 };
+
+// Entries of 64 columns from `column` on whose bits are set, one by one; their sums are zero afterwards.
+inline void write_columns_singly(uint64_t mask, int32_t column, int32_t* columns, int64_t room) {
+  for (int64_t i = 0; mask != 0 && i < room; mask &= mask - 1) columns[i++] = column + __builtin_ctzll(mask);
+}
+template <class A>
+void write_singly(uint64_t mask, int32_t column, typename A::Value* sums, int32_t* columns, typename A::Value* values,
+                  int64_t room) {
+  for (int64_t i = 0; mask != 0 && i < room; mask &= mask - 1, ++i) {
+    const int bit = __builtin_ctzll(mask);
+    columns[i] = column + bit, values[i] = sums[bit], sums[bit] = A::zero();
+  }
+}
 
 // Where entries go: into the output itself, or into a piece that is widened or narrowed on its way there.
 template <class A>
@@ -111,6 +125,8 @@ class Rows {
       : a_(operands.a),
         b_(operands.b),
         exclude_(operands.exclude),
+        word_begin_(operands.words.begin),
+        words_(operands.words.words),
         a_values_(a_values),
         b_values_(b_values),
         scratch_(scratch),
@@ -138,14 +154,22 @@ class Rows {
     if (rows == 1) return one_row<counting>(only, sink);
     const int64_t base = low / group * group, span = high + 1 - base;
     const int64_t windows = (span + window_ - 1) / window_;
-    if (products <= most_sorted && (products <= Lanes::sorts_up_to || products < (windows - 1) * (end - begin) / 2))
+    if constexpr (Lanes::few > 0)
+      if (products <= Lanes::few && span <= Lanes::few_span && span > sparse_from * products)
+        return by_few<counting>(begin, end, products, static_cast<int32_t>(base), sink);
+    if (products <= most_sorted && products < (windows - 1) * (end - begin) / 2)
       return by_sorting<counting>(begin, end, products, sink);
     reserve_window();
     if (windows == 1) {
       for (int64_t k = begin; k < end; ++k) {
         const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
         if (k + 2 < end) prefetch_row<counting>(a_.col[k + 2]);
-        add<counting>(k, from, to, base);
+        const int64_t word = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k]];
+        const int64_t words = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k] + 1] - word;
+        if (words > 0)
+          add_words<counting>(k, from, to, word, words, base);
+        else
+          add<counting>(k, from, to, base);
       }
       return take<counting>(base, span, sink);
     }
@@ -165,7 +189,9 @@ class Rows {
     const int64_t groups = window_ / group;
     if (!scratch_.flags.reserve(static_cast<size_t>(window_)) && sums_ready_) return;
     scratch_.coarse.reserve(static_cast<size_t>((groups + 63) / 64 * 64));
+    scratch_.bits.reserve(static_cast<size_t>(window_ / 8));
     flags_ = scratch_.flags.data(), coarse_ = scratch_.coarse.data();
+    bits_ = reinterpret_cast<uint16_t*>(scratch_.bits.data());
     if constexpr (A::valued) {
       const bool fresh = scratch_.sums.reserve(static_cast<size_t>(window_) * sizeof(Value));
       sums_ = reinterpret_cast<Value*>(scratch_.sums.data());
@@ -189,6 +215,7 @@ class Rows {
     const int32_t* col = b_.col;
     uint8_t *flags = flags_ - base, *coarse = coarse_ - base / group;
     int64_t q = from;
+    any_flags_ = true;
     if constexpr (counting || !A::valued) {
       for (; q + 4 <= to; q += 4) mark4(flags, coarse, col + q);
       for (; q < to; ++q) flags[col[q]] = 1, coarse[col[q] / group] = 1;
@@ -211,10 +238,44 @@ class Rows {
       }
     }
   }
+  // The same of a row that has words.
+  template <bool counting>
+  void add_words(int64_t k, int64_t from, int64_t to, int64_t word, int64_t words, int64_t base) {
+    uint16_t* bits = bits_ - base / 16;
+    uint8_t* coarse = coarse_ - base / group;
+    any_bits_ = true;
+    if constexpr (!counting && A::valued)
+      if constexpr (Lanes::template adds_words<A>())
+        return Lanes::template add_words<A>(a_values_[k], b_values_ + from, b_values_ + b_.entries, words_ + word,
+                                            words, bits, coarse, sums_ - base);
+    for (const Word *at = words_ + word, *end = at + words; at < end; ++at)
+      bits[at->number] |= static_cast<uint16_t>(at->mask), coarse[at->number / 4] = 1;
+    if constexpr (!counting && A::valued) {
+      const Value a = a_values_[k];
+      const Value* b = b_values_;
+      const int32_t* col = b_.col;
+      Value* sums = sums_ - base;
+      int64_t q = from;
+      for (; q + 4 <= to; q += 4) {
+        const uint32_t c0 = col[q], c1 = col[q + 1], c2 = col[q + 2], c3 = col[q + 3];
+        const Value s0 = A::plus(sums[c0], A::times(a, b[q])), s1 = A::plus(sums[c1], A::times(a, b[q + 1]));
+        const Value s2 = A::plus(sums[c2], A::times(a, b[q + 2])), s3 = A::plus(sums[c3], A::times(a, b[q + 3]));
+        sums[c0] = s0, sums[c1] = s1, sums[c2] = s2, sums[c3] = s3;
+      }
+      for (; q < to; ++q) sums[col[q]] = A::plus(sums[col[q]], A::times(a, b[q]));
+    }
+  }
   static void mark4(uint8_t* flags, uint8_t* coarse, const int32_t* col) {
     const uint32_t c0 = col[0], c1 = col[1], c2 = col[2], c3 = col[3];
     flags[c0] = 1, flags[c1] = 1, flags[c2] = 1, flags[c3] = 1;
     coarse[c0 / group] = 1, coarse[c1 / group] = 1, coarse[c2 / group] = 1, coarse[c3 / group] = 1;
+  }
+
+  uint64_t take_bits(int64_t g) {
+    uint64_t mask;
+    __builtin_memcpy(&mask, bits_ + 4 * g, 8);
+    __builtin_memset(bits_ + 4 * g, 0, 8);
+    return mask;
   }
 
   // Entries of the window, whose flags and sums are as before afterwards.
@@ -227,7 +288,8 @@ class Rows {
       uint64_t some = Lanes::take_flags(coarse_ + first);
       for (; some != 0; some &= some - 1) {
         const int64_t g = first + __builtin_ctzll(some);
-        const uint64_t mask = Lanes::take_flags(flags_ + g * group);
+        uint64_t mask = any_flags_ ? Lanes::take_flags(flags_ + g * group) : 0;
+        if (any_bits_) mask |= take_bits(g);
         if constexpr (!counting) {
           const int32_t column = static_cast<int32_t>(base + g * group);
           if constexpr (A::valued)
@@ -239,27 +301,42 @@ class Rows {
         count += __builtin_popcountll(mask);
       }
     }
+    any_flags_ = any_bits_ = false;
     if constexpr (!counting) sink->commit(count);
     return count;
   }
 
   template <bool counting>
   int64_t window_by_window(int64_t begin, int64_t end, int64_t base, int64_t limit, int64_t windows, Sink<A>* sink) {
-    scratch_.cursors.reserve(static_cast<size_t>(end - begin) * sizeof(int64_t));
+    const int64_t rows = end - begin;
+    scratch_.cursors.reserve(static_cast<size_t>(2 * rows) * sizeof(int64_t));
     int64_t* cursors = reinterpret_cast<int64_t*>(scratch_.cursors.data());
-    for (int64_t k = begin; k < end; ++k) cursors[k - begin] = b_.crow[a_.col[k]];
+    int64_t* word_cursors = cursors + rows;
+    for (int64_t k = begin; k < end; ++k) {
+      cursors[k - begin] = b_.crow[a_.col[k]];
+      word_cursors[k - begin] = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k]];
+    }
     // Windows of about one size.
     const int64_t width = ((limit - base + windows - 1) / windows + group - 1) / group * group;
     int64_t count = 0;
     for (; base < limit; base += width) {
       const int64_t stop = base + width < limit ? base + width : limit;
       for (int64_t k = begin; k < end; ++k) {
-        const int64_t from = cursors[k - begin], to = b_.crow[a_.col[k] + 1];
-        int64_t q = from;
-        while (q + 8 <= to && b_.col[q + 7] < stop) q += 8;
-        while (q < to && b_.col[q] < stop) ++q;
-        add<counting>(k, from, q, base);
-        cursors[k - begin] = q;
+        const int64_t from = cursors[k - begin], word = word_cursors[k - begin];
+        const int64_t word_end = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k] + 1];
+        if (word < word_end || (word_begin_ != nullptr && word_begin_[a_.col[k]] < word_end)) {
+          int64_t w = word, q = from;
+          for (; w < word_end && words_[w].number < (stop + 15) / 16; ++w) q += __builtin_popcount(words_[w].mask);
+          add_words<counting>(k, from, q, word, w - word, base);
+          cursors[k - begin] = q, word_cursors[k - begin] = w;
+        } else {
+          const int64_t to = b_.crow[a_.col[k] + 1];
+          int64_t q = from;
+          while (q + 8 <= to && b_.col[q + 7] < stop) q += 8;
+          while (q < to && b_.col[q] < stop) ++q;
+          add<counting>(k, from, q, base);
+          cursors[k - begin] = q;
+        }
       }
       count += take<counting>(base, stop - base, sink);
     }
@@ -275,7 +352,7 @@ class Rows {
     for (; excluded_ < excluded_end_ && exclude_.col[excluded_] < stop; ++excluded_) {
       const int64_t c = exclude_.col[excluded_] - base;
       if (c < 0) continue;
-      flags_[c] = 0;
+      flags_[c] = 0, bits_[c / 16] &= static_cast<uint16_t>(~(1u << c % 16));
       if constexpr (!counting && A::valued) sums_[c] = A::zero();
     }
   }
@@ -308,6 +385,51 @@ class Rows {
       sink->commit(put);
       return count;
     }
+  }
+
+  // Rows of a few products that lie far apart: keys of 32 bits, sorted in registers. Column and number of the product
+  // make a key, so products of one column stay in their order.
+  template <bool counting>
+  int64_t by_few(int64_t begin, int64_t end, int64_t products, int32_t base, Sink<A>* sink) {
+    constexpr bool with_values = !counting && A::valued;
+    alignas(64) uint32_t keys[Lanes::few + 64];
+    alignas(64) Value made[Lanes::few + 64];
+    int64_t count = 0;
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
+      Lanes::few_keys(b_.col + from, to - from, base, static_cast<uint32_t>(count), keys + count);
+      if constexpr (with_values)
+        for (int64_t q = from; q < to; ++q) made[count + q - from] = A::times(a_values_[k], b_values_[q]);
+      count += to - from;
+    }
+    const int64_t distinct = Lanes::sort_few(keys, products);
+    if (excluded_ == excluded_end_) {
+      if constexpr (counting) return distinct;
+      if (distinct == products && products <= sink->room) {
+        if constexpr (!counting) Lanes::template write_few<A>(keys, products, base, made, sink->columns, sink->values);
+        if constexpr (!counting) sink->commit(products);
+        return products;
+      }
+    }
+    int64_t entries = 0, put = 0;
+    for (int64_t at = 0; at < products;) {
+      const uint32_t key = keys[at] >> Lanes::few_bits;
+      const int32_t column = base + static_cast<int32_t>(key);
+      Value sum = A::zero();
+      for (; at < products && keys[at] >> Lanes::few_bits == key; ++at)
+        if constexpr (with_values) sum = A::plus(sum, made[keys[at] & ((1 << Lanes::few_bits) - 1)]);
+      if (is_excluded(column)) continue;
+      if constexpr (!counting) {
+        if (put == sink->room) sink->commit(put), put = 0;
+        if (put == sink->room) break;
+        sink->columns[put] = column;
+        if constexpr (A::valued) sink->values[put] = sum;
+        ++put;
+      }
+      ++entries;
+    }
+    if constexpr (!counting) sink->commit(put);
+    return entries;
   }
 
   template <bool counting>
@@ -350,11 +472,15 @@ class Rows {
   }
 
   const Pattern &a_, &b_, &exclude_;
+  const int64_t* word_begin_;  // null where B has no rows of words
+  const Word* words_;
   const Value *a_values_, *b_values_;
   Scratch& scratch_;
   int64_t window_;
   bool sums_ready_ = false;
   uint8_t *flags_ = nullptr, *coarse_ = nullptr;
+  uint16_t* bits_ = nullptr;                   // of 16 columns each
+  bool any_flags_ = false, any_bits_ = false;  // in the window
   Value* sums_ = nullptr;
   int64_t excluded_ = 0, excluded_end_ = 0;
 };

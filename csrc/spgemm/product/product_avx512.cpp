@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of the product with AVX-512: see product_windows.h. Vectors read flags and take entries out of windows, 16 columns at
+// a time; sums stay scalar, since a scatter is slower than the stores it stands for.
+#include <immintrin.h>
+
+#include "spgemm/product/product_windows.h"
+
+namespace warphash::spgemm {
+namespace {
+
+template <class, class>
+constexpr bool is_same = false;
+template <class T>
+constexpr bool is_same<T, T> = true;
+
+struct Avx512Lanes {
+  static constexpr int64_t few = 256, few_bits = 8, few_span = int64_t{1} << 23;
+  // From so many entries of 64 columns on, vectors take them out faster than one by one.
+  static constexpr int vectors_from = 3;
+
+  // Bit i: whether flag i of 64 is set; all are zero afterwards.
+  static uint64_t take_flags(uint8_t* flags) {
+    const __m512i all = _mm512_loadu_si512(flags);
+    _mm512_storeu_si512(flags, _mm512_setzero_si512());
+    return _mm512_test_epi8_mask(all, all);
+  }
+
+  static __m512i lane_numbers() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+
+  // ---- rows of few products -----------------------------------------------------------------------------------------
+  // Keys of `count` entries: column - base above, number of the product below. Writes up to 15 beyond them.
+  static void few_keys(const int32_t* col, int64_t count, int32_t base, uint32_t number, uint32_t* keys) {
+    for (int64_t q = 0; q < count; q += 16) {
+      const __mmask16 here = count - q >= 16 ? 0xffff : static_cast<__mmask16>((1u << (count - q)) - 1);
+      const __m512i columns = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(here, col + q), _mm512_set1_epi32(base));
+      const __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(number + q)), lane_numbers());
+      _mm512_storeu_si512(keys + q, _mm512_or_si512(_mm512_slli_epi32(columns, few_bits), numbers));
+    }
+  }
+
+  // Sorts; tells how many columns there are. Keys from `count` on are overwritten up to the next multiple of 16.
+  static int64_t sort_few(uint32_t* keys, int64_t count) {
+    for (int64_t i = count; i % 16 != 0; ++i) keys[i] = ~0u;
+    if (count <= 16) return sorted<1>(keys, count);
+    if (count <= 32) return sorted<2>(keys, count);
+    if (count <= 64) return sorted<4>(keys, count);
+    if (count <= 128) return sorted<8>(keys, count);
+    return sorted<16>(keys, count);
+  }
+
+  // Lanes of x whose number has bit `far` set take the larger one of themselves and the lane at distance `far`, or the
+  // smaller one; `up` are the lanes that take the larger one.
+  static __m512i exchanged(__m512i x, __m512i other, __mmask16 larger) {
+    return _mm512_mask_max_epu32(_mm512_min_epu32(x, other), larger, x, other);
+  }
+  template <int far>
+  static __m512i partner(__m512i x) {
+    if constexpr (far == 1) return _mm512_shuffle_epi32(x, _MM_PERM_CDAB);
+    if constexpr (far == 2) return _mm512_shuffle_epi32(x, _MM_PERM_BADC);
+    if constexpr (far == 4) return _mm512_permutex_epi64(x, 0b01001110);
+    return _mm512_shuffle_i64x2(x, x, 0b01001110);
+  }
+  // The lanes of a bitonic sequence of 16 in order.
+  static __m512i merged(__m512i x) {
+    x = exchanged(x, partner<8>(x), 0xff00);
+    x = exchanged(x, partner<4>(x), 0xf0f0);
+    x = exchanged(x, partner<2>(x), 0xcccc);
+    return exchanged(x, partner<1>(x), 0xaaaa);
+  }
+  static __m512i reversed(__m512i x) {
+    return _mm512_permutexvar_epi32(_mm512_sub_epi32(_mm512_set1_epi32(15), lane_numbers()), x);
+  }
+  static __m512i sorted_lanes(__m512i x) {
+    x = exchanged(x, partner<1>(x), 0xaaaa);
+    // Partners in mirrored order: (0, 3), (1, 2); then eight, then sixteen lanes.
+    x = exchanged(x, _mm512_shuffle_epi32(x, _MM_PERM_ABCD), 0xcccc);
+    x = exchanged(x, partner<1>(x), 0xaaaa);
+    x = exchanged(x, _mm512_permutex_epi64(_mm512_shuffle_epi32(x, _MM_PERM_ABCD), 0b01001110), 0xf0f0);
+    x = exchanged(x, partner<2>(x), 0xcccc);
+    x = exchanged(x, partner<1>(x), 0xaaaa);
+    x = exchanged(x, reversed(x), 0xff00);
+    x = exchanged(x, partner<4>(x), 0xf0f0);
+    x = exchanged(x, partner<2>(x), 0xcccc);
+    return exchanged(x, partner<1>(x), 0xaaaa);
+  }
+
+  template <int vectors>
+  static int64_t sorted(uint32_t* keys, int64_t count) {
+    __m512i x[vectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) x[v] = 16 * v < count ? _mm512_loadu_si512(keys + 16 * v) : _mm512_set1_epi32(-1);
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) x[v] = sorted_lanes(x[v]);
+#pragma GCC unroll 8
+    for (int run = 1; run < vectors; run *= 2)
+#pragma GCC unroll 16
+      for (int first = 0; first < vectors; first += 2 * run) {
+      // Two runs in order, the second one mirrored, are bitonic: halves exchange, then quarters …
+#pragma GCC unroll 16
+        for (int v = 0; v < run; ++v) {
+          const __m512i low = x[first + v], high = reversed(x[first + 2 * run - 1 - v]);
+          x[first + v] = _mm512_min_epu32(low, high);
+          x[first + 2 * run - 1 - v] = _mm512_max_epu32(low, high);
+        }
+#pragma GCC unroll 8
+        for (int half = run / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+          for (int v = 0; v < 2 * run; ++v)
+            if ((v & half) == 0) {
+              const __m512i low = x[first + v], high = x[first + v + half];
+              x[first + v] = _mm512_min_epu32(low, high);
+              x[first + v + half] = _mm512_max_epu32(low, high);
+            }
+#pragma GCC unroll 16
+        for (int v = 0; v < 2 * run; ++v) x[first + v] = merged(x[first + v]);
+      }
+    // A column begins where a key differs from the one before above its number.
+    __m512i before = _mm512_set1_epi32(-1);
+    int64_t distinct = 0;
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) {
+      const __m512i last = _mm512_alignr_epi32(x[v], before, 15);
+      const __mmask16 begins =
+          _mm512_cmpneq_epu32_mask(_mm512_srli_epi32(x[v], few_bits), _mm512_srli_epi32(last, few_bits));
+      const int64_t left = count - 16 * v;
+      const __mmask16 own = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
+      distinct += _mm_popcnt_u32(begins & own);
+      before = x[v];
+      if (left > 0) _mm512_storeu_si512(keys + 16 * v, x[v]);
+    }
+    return distinct;
+  }
+
+  // Entries of products whose columns all differ.
+  template <class A>
+  static void write_few(const uint32_t* keys, int64_t count, int32_t base, const typename A::Value* made,
+                        int32_t* columns, typename A::Value* values) {
+    for (int64_t i = 0; i < count; i += 16) {
+      const __mmask16 here = count - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (count - i)) - 1);
+      const __m512i key = _mm512_loadu_si512(keys + i);
+      _mm512_mask_storeu_epi32(columns + i, here,
+                               _mm512_add_epi32(_mm512_srli_epi32(key, few_bits), _mm512_set1_epi32(base)));
+    }
+    if constexpr (A::valued)
+      for (int64_t i = 0; i < count; ++i) values[i] = A::plus(A::zero(), made[keys[i] & 255]);
+  }
+
+  // ---- words --------------------------------------------------------------------------------------------------------
+  // Whether vectors take words of these values.
+  template <class A>
+  static constexpr bool adds_words() {
+    using Value = typename A::Value;
+    return sizeof(Value) == 4 && is_same<A, Algebra<Value, PlusTimes<Value>>>;
+  }
+
+  template <class A>
+  static void add_words(typename A::Value a, const typename A::Value* b, const typename A::Value* b_end,
+                        const Word* words, int64_t count, uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
+    using Value = typename A::Value;
+    int32_t a_bits;
+    __builtin_memcpy(&a_bits, &a, 4);
+    const __m512i factor = _mm512_set1_epi32(a_bits);
+    for (const Word *word = words, *end = words + count; word < end; ++word) {
+      const uint32_t number = word->number, mask = word->mask;
+      bits[number] |= static_cast<uint16_t>(mask), coarse[number / 4] = 1;
+      const int entries = static_cast<int>(_mm_popcnt_u32(mask));
+      const __mmask16 here = static_cast<__mmask16>(mask);
+      // Not beyond the last value of B.
+      const __m512i next = b_end - b >= 16 ? _mm512_loadu_si512(b)
+                                           : _mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << entries) - 1), b);
+      const __m512i spread = _mm512_maskz_expand_epi32(here, next);
+      Value* at = sums + static_cast<int64_t>(number) * 16;
+      // All lanes are added and stored, those without an entry as +0, which changes no sum: a store under a mask is not
+      // forwarded to the load of the next row of B.
+      if constexpr (is_same<Value, float>) {
+        const __m512 product = _mm512_maskz_mul_ps(here, _mm512_castsi512_ps(factor), _mm512_castsi512_ps(spread));
+        _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at), product));
+      } else {
+        const __m512i product = _mm512_maskz_mullo_epi32(here, factor, spread);
+        _mm512_store_si512(at, _mm512_add_epi32(_mm512_load_si512(at), product));
+      }
+      b += entries;
+    }
+  }
+
+  // ---- windows ------------------------------------------------------------------------------------------------------
+  static void write_columns(uint64_t mask, int32_t column, int32_t* columns, int64_t room) {
+    if (_mm_popcnt_u64(mask) < vectors_from) {
+      write_columns_singly(mask, column, columns, room);
+      return;
+    }
+    while (mask != 0 && room > 0) {
+      const int first = __builtin_ctzll(mask) & ~15;
+      const __mmask16 here = static_cast<__mmask16>(mask >> first);
+      const int count = static_cast<int>(_mm_popcnt_u32(here));
+      store_columns(here, column + first, columns, room, count);
+      mask &= ~(uint64_t{0xffff} << first);
+      columns += count, room -= count;
+    }
+  }
+  static void store_columns(__mmask16 here, int32_t column, int32_t* columns, int64_t room, int count) {
+    const __m512i all = _mm512_add_epi32(_mm512_set1_epi32(column), lane_numbers());
+    store_lanes(columns, room, count, _mm512_maskz_compress_epi32(here, all));
+  }
+  // The first `count` lanes, or all where there is room: what lies behind belongs to the same row and comes later.
+  static void store_lanes(void* to, int64_t room, int count, __m512i lanes) {
+    if (room >= 16)
+      _mm512_storeu_si512(to, lanes);
+    else
+      _mm512_mask_storeu_epi32(to, static_cast<__mmask16>((1u << count) - 1), lanes);
+  }
+  static void store_long_lanes(void* to, int64_t room, int count, __m512i lanes) {
+    if (room >= 16)
+      _mm512_storeu_si512(to, lanes);
+    else
+      _mm512_mask_storeu_epi64(to, static_cast<__mmask8>((1u << count) - 1), lanes);
+  }
+
+  template <class A>
+  static void write(uint64_t mask, int32_t column, typename A::Value* sums, int32_t* columns, typename A::Value* values,
+                    int64_t room) {
+    using Value = typename A::Value;
+    if (sizeof(Value) < 4 || _mm_popcnt_u64(mask) < vectors_from) {
+      write_singly<A>(mask, column, sums, columns, values, room);
+      return;
+    }
+    const Value zero = A::zero();
+    while (mask != 0 && room > 0) {
+      const int first = __builtin_ctzll(mask) & ~15;
+      const __mmask16 here = static_cast<__mmask16>(mask >> first);
+      const int count = static_cast<int>(_mm_popcnt_u32(here));
+      store_columns(here, column + first, columns, room, count);
+      Value* from = sums + first;
+      // Sums without an entry are at zero already.
+      if constexpr (sizeof(Value) == 4) {
+        int32_t bits;
+        __builtin_memcpy(&bits, &zero, 4);
+        store_lanes(values, room, count, _mm512_maskz_compress_epi32(here, _mm512_load_si512(from)));
+        _mm512_store_si512(from, _mm512_set1_epi32(bits));
+      } else if constexpr (sizeof(Value) == 8) {
+        int64_t bits;
+        __builtin_memcpy(&bits, &zero, 8);
+        const __mmask8 low = static_cast<__mmask8>(here), high = static_cast<__mmask8>(here >> 8);
+        const int lower = static_cast<int>(_mm_popcnt_u32(low));
+        store_long_lanes(values, room, lower, _mm512_maskz_compress_epi64(low, _mm512_load_si512(from)));
+        store_long_lanes(values + lower, room, count - lower,
+                         _mm512_maskz_compress_epi64(high, _mm512_load_si512(from + 8)));
+        _mm512_store_si512(from, _mm512_set1_epi64(bits));
+        _mm512_store_si512(from + 8, _mm512_set1_epi64(bits));
+      }
+      mask &= ~(uint64_t{0xffff} << first);
+      columns += count, values += count, room -= count;
+    }
+  }
+};
+
+}  // namespace
+
+void count_rows_avx512(const ProductOperands& operands, Scratch& scratch, int64_t first, int64_t last,
+                       int64_t* counts) {
+  count_rows<Avx512Lanes>(operands, scratch, first, last, counts);
+}
+
+void fill_rows_avx512(const FillTask& task) { fill_rows<Avx512Lanes>(task); }
+
+}  // namespace warphash::spgemm

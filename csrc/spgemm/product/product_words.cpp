@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "spgemm/product/product_words.h"
+
+#include <algorithm>
+
+#include "common/parallel.h"
+
+namespace warphash::spgemm {
+namespace {
+
+constexpr int64_t entries_a_piece = 1 << 16;
+
+template <class Body>
+void over_rows(const Pattern& pattern, Body body) {
+  const int64_t rows = std::max<int64_t>(entries_a_piece / (1 + pattern.entries / (pattern.rows + 1)), 1);
+  const int64_t pieces = (pattern.rows + rows - 1) / rows;
+  parallel_tasks_if(pieces > 1, pieces, [&](int64_t piece) {
+    for (int64_t r = piece * rows; r < std::min(pattern.rows, (piece + 1) * rows); ++r) body(r);
+  });
+}
+
+}  // namespace
+
+int64_t RowWords::bytes() const {
+  return static_cast<int64_t>(begin.size() * sizeof(int64_t) + words.size() * sizeof(Word));
+}
+
+RowWords RowWords::of(const Pattern& pattern) {
+  RowWords made;
+  made.begin.resize(static_cast<size_t>(pattern.rows) + 1);
+  int64_t* begin = made.begin.data();
+  over_rows(pattern, [&](int64_t r) {
+    const int64_t from = pattern.crow[r], to = pattern.crow[r + 1];
+    int32_t words = from < to;
+    for (int64_t q = from + 1; q < to; ++q) words += pattern.col[q - 1] >> 4 != pattern.col[q] >> 4;
+    begin[r + 1] = 2 * words <= to - from ? words : 0;
+  });
+  for (int64_t r = 0; r < pattern.rows; ++r) begin[r + 1] += begin[r];
+  made.words.resize(static_cast<size_t>(begin[pattern.rows]));
+  if (made.empty()) return {};
+  over_rows(pattern, [&](int64_t r) {
+    if (begin[r] == begin[r + 1]) return;
+    int64_t at = begin[r] - 1;
+    int32_t number = -1;
+    for (int64_t q = pattern.crow[r]; q < pattern.crow[r + 1]; ++q) {
+      const int32_t c = pattern.col[q];
+      if (c >> 4 != number) number = c >> 4, made.words[++at] = {static_cast<uint32_t>(number), 0};
+      made.words[at].mask |= uint32_t{1} << (c & 15);
+    }
+  });
+  return made;
+}
+
+}  // namespace warphash::spgemm
