@@ -1,35 +1,251 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The product's kernels against SciPy."""
+"""The product's kernels of each instruction set: the definition, bit for bit, on every way that a row can go."""
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
-import warphash  # noqa: F401
+from warphash import _C
+
+from .samples_product import DTYPES, Matrix, as_dtype, by_definition, cases, from_rows, hubs, scattered, some_of
+
+NAMES = tuple(cases())
+Arrays = tuple[np.ndarray, ...]
 
 
-def _tensors(matrix: sp.csr_array) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return (
-        torch.from_numpy(matrix.indptr.astype(np.int32)),
-        torch.from_numpy(matrix.indices.astype(np.int32)),
-        torch.from_numpy(matrix.data),
-    )
+@functools.cache
+def _case(name: str) -> tuple[Matrix, Matrix]:
+    return cases()[name]
 
 
-@pytest.mark.parametrize("shape", [(0, 5, 7), (5, 0, 7), (5, 7, 0), (1, 1, 1), (40, 50, 60), (3, 900, 400_000)])
-def test_against_scipy(shape):
-    rows, inner, columns = shape
-    generator = np.random.default_rng(0)
-    a, b = (
-        sp.random_array(size, density=0.1, format="csr", dtype=np.float32, rng=generator)
-        for size in ((rows, inner), (inner, columns))
-    )
-    a.sort_indices(), b.sort_indices()
-    expected = a @ b
-    expected.sort_indices()
-    crow, col, values = torch.ops.warphash.spgemm_matmul(*_tensors(a), *_tensors(b), columns, 0, None, None)
-    assert np.array_equal(crow, expected.indptr)
-    assert np.array_equal(col, expected.indices)
-    assert np.array_equal(values, expected.data)
+def _product(
+    isa: str, a: Matrix, b: Matrix, semiring: int = 0, exclude: Matrix | None = None
+) -> tuple[np.ndarray, ...]:
+    excluded = (None, None) if exclude is None else (exclude.crow, exclude.col)
+    return _C.kernels.spgemm_product(isa, *a[:3], *b[:3], b.columns, semiring, *excluded)
+
+
+def _same(found: Arrays, expected: Arrays, semiring: int = 0) -> None:
+    assert np.array_equal(found[0], expected[0])
+    assert np.array_equal(found[1], expected[1])
+    if len(found) == 2:
+        return
+    assert found[2].dtype == expected[2].dtype
+    if found[2].dtype == np.uint16:
+        found, expected = (torch.from_numpy(x[2]).view(torch.bfloat16).float().numpy() for x in (found, expected))
+    else:
+        found, expected = found[2], expected[2]
+    # NaN is NaN whatever its payload. -0.0 is not 0.0 in sums; NumPy says of neither which one is the smaller.
+    assert np.array_equal(found, expected, equal_nan=found.dtype.kind == "f")
+    if found.dtype.kind == "f" and semiring == 0:
+        numbers = ~np.isnan(found)
+        assert np.array_equal(np.signbit(found)[numbers], np.signbit(expected)[numbers])
+
+
+def _semirings(dtype: str) -> tuple[int, ...]:
+    return (1,) if dtype == "bool" else (0, 2, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_by_definition(isa, name):
+    a, b = _case(name)
+    _same(_product(isa, a, b), by_definition(a, b, 0))
+    _same(_C.kernels.spgemm_pattern(isa, *a[:2], *b[:2], b.columns), by_definition(a, b, 0)[:2])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["empty rows", "small", "hubs", "runs", "dense", "short rows", "windows"])
+def test_dtypes_and_semirings(isa, name, dtype):
+    a, b = (as_dtype(matrix, dtype, seed) for seed, matrix in enumerate(_case(name)))
+    for semiring in _semirings(dtype):
+        found = _product(isa, a, b, semiring)
+        _same(found, by_definition(a, b, semiring), semiring)
+        _same(found, _product("scalar", a, b, semiring))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exclusion(isa, name):
+    a, b = _case(name)
+    exclude = some_of(a, b)
+    expected = by_definition(a, b, 0, exclude)
+    _same(_product(isa, a, b, 0, exclude), expected)
+    excluded = _C.kernels.spgemm_pattern(isa, *a[:2], *b[:2], b.columns, exclude.crow, exclude.col)
+    _same(excluded, expected[:2])
+    # Nothing of one row lingers in the next one, whatever was left out.
+    for dtype, semiring in (("float64", 2), ("int32", 3), ("bool", 1)):
+        x, y = as_dtype(a, dtype), as_dtype(b, dtype)
+        _same(_product(isa, x, y, semiring, exclude), by_definition(x, y, semiring, exclude), semiring)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", ["small", "hubs", "short rows", "windows of runs", "one row of B each"])
+def test_wide_indices(isa, name, dtype):
+    a, b = (as_dtype(matrix, dtype) for matrix in _case(name))
+    a, b = (matrix._replace(col=matrix.col.astype(np.int64)) for matrix in (a, b))
+    found = _product(isa, a, b)
+    assert found[1].dtype == np.int64
+    _same(found, by_definition(a, b, 0))
+
+
+def test_every_count_of_products(isa):
+    """Rows of 1 … 300 products far apart: each size of the sort, its vectors full and not."""
+    a = from_rows([np.arange(count) for count in range(301)], 300)
+    for spread in (70_001, 1):
+        b = from_rows([np.array([i * 7919 % 300 * spread]) for i in range(300)], 300 * 70_001)
+        _same(_product(isa, a, b), by_definition(a, b, 0))
+
+
+def test_ends_of_the_matrix(isa):
+    """First and last columns, and values at the very end of B's arrays."""
+    for columns in (1, 15, 16, 17, 63, 64, 65, 4096, 2**31 - 1):
+        rows = [np.unique([0, columns - 1]), np.array([columns - 1]), np.unique([columns // 2, columns - 1])]
+        b = from_rows(rows, columns)
+        a = from_rows([np.array([0, 1, 2]), np.array([2]), np.array([1, 2])], 3)
+        _same(_product(isa, a, b), by_definition(a, b, 0))
+
+
+@pytest.mark.parametrize("name", ["hubs", "runs", "short rows", "windows of runs"])
+def test_threads_change_nothing(isa, name):
+    a, b = _case(name)
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        found.append(_product(isa, a, b))
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(x.tobytes() == y.tobytes() for x, y in zip(found[0], other, strict=True))
+
+
+def test_bad_operands(isa):
+    a, b = scattered(4, 5, 3, 0), scattered(5, 6, 3, 1)
+
+    def call(a: Matrix, b: Matrix, semiring: int = 0, exclude: Matrix | None = None) -> None:
+        _product(isa, a, b, semiring, exclude)
+
+    for wrong in (a.crow[::-1], a.crow + 1, np.where(np.arange(5) == 2, 10**12, a.crow)):
+        with pytest.raises(ValueError, match="a's row pointers must ascend"):
+            call(a._replace(crow=wrong.copy()), b)
+        with pytest.raises(ValueError, match="the excluded pattern's row pointers"):
+            call(a, b, exclude=scattered(4, 6, 2, 0)._replace(crow=wrong.copy()))
+    with pytest.raises(ValueError, match="b's row pointers must ascend"):
+        call(a, b._replace(crow=b.crow[::-1].copy()))
+    for column in (-1, 5, 2**31 - 1):
+        with pytest.raises(IndexError, match=r"a's columns must be in \[0, 5\)"):
+            call(a._replace(col=np.full_like(a.col, column)), b)
+    for column in (-1, 6, -(2**31)):
+        wrong = b.col.copy()
+        wrong[b.crow[1] if column < 0 else b.crow[1] - 1] = column
+        with pytest.raises(IndexError, match=r"b's columns must be in \[0, 6\)"):
+            call(from_rows([np.arange(5)] * 4, 5), b._replace(col=wrong))
+    with pytest.raises(ValueError, match="b's columns must ascend strictly"):
+        call(a, b._replace(col=np.zeros_like(b.col)))
+    with pytest.raises(ValueError, match="excluded pattern must have the shape"):
+        call(a, b, exclude=scattered(3, 6, 2, 0))
+    with pytest.raises(ValueError, match="semiring must be"):
+        call(a, b, 4)
+    with pytest.raises(ValueError, match="isa must be"):
+        _product("sse", a, b)
+
+
+def _tensors(matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return tuple(torch.from_numpy(x) for x in (matrix.crow.astype(np.int32), matrix.col, matrix.values))
+
+
+def test_more_entries_than_int32_counts():
+    """Refused before any value is computed; the count and the way out are named."""
+    many = 50_000
+    a = from_rows([np.array([0])] * many, 1)
+    b = from_rows([np.arange(many)], many)
+    for call, arguments in (
+        (torch.ops.warphash.spgemm_matmul, (*_tensors(a), *_tensors(b), many, 0, None, None)),
+        (torch.ops.warphash.spgemm_pattern, (*_tensors(a)[:2], *_tensors(b)[:2], many, None, None)),
+    ):
+        with pytest.raises(RuntimeError, match=r"2500000000 entries, more than int32.*int64 indices"):
+            call(*arguments)
+
+
+def test_operator_refusals():
+    a, b = scattered(4, 5, 3, 0), scattered(5, 6, 3, 1)
+    call = torch.ops.warphash.spgemm_matmul
+    with pytest.raises(RuntimeError, match="bool values take or_and"):
+        call(*_tensors(as_dtype(a, "bool")), *_tensors(as_dtype(b, "bool")), 6, 2, None, None)
+    with pytest.raises(RuntimeError, match="or_and takes bool"):
+        call(*_tensors(a), *_tensors(b), 6, 1, None, None)
+    with pytest.raises(RuntimeError, match="share their dtype"):
+        call(*_tensors(a), *_tensors(as_dtype(b, "float64")), 6, 0, None, None)
+    with pytest.raises(RuntimeError, match="must both be given"):
+        call(*_tensors(a), *_tensors(b), 6, 0, torch.zeros(5, dtype=torch.int32), None)
+    with pytest.raises(RuntimeError, match="as many columns"):
+        call(*_tensors(a), *_tensors(a), 5, 0, None, None)
+
+
+def test_bool_is_or_and():
+    a, b = (as_dtype(matrix, "bool") for matrix in (hubs(90, 0), hubs(90, 1)))
+    for semiring in (0, 1):
+        found = torch.ops.warphash.spgemm_matmul(*_tensors(a), *_tensors(b), b.columns, semiring, None, None)
+        assert found[0].dtype == found[1].dtype == torch.int32
+        _same(tuple(x.numpy() for x in found), by_definition(a, b, 1))
+
+
+MEMORY = """
+import sys, numpy as np, torch, warphash
+from spgemm.samples_product import hubs, scattered, as_dtype
+torch.set_num_threads(2)
+
+def status(field):
+    line = next(line for line in open("/proc/self/status") if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+def call(a, b, index):
+    tensors = [torch.from_numpy(x.astype(index) if i < 2 else x) for m in (a, b) for i, x in enumerate(m[:3])]
+    def run():
+        return torch.ops.warphash.spgemm_matmul(*tensors, b.columns, 0, None, None)
+    return run
+
+small = [call(scattered(10, 10, 3, 0), scattered(10, n, 3, 1), np.int32) for n in (10, 5000, 2**30)]
+for a, b, index in (
+    (scattered(4000, 4000, 100, 0), scattered(4000, 6000, 60, 1), np.int32),
+    (scattered(4000, 4000, 100, 0), scattered(4000, 6000, 60, 1), np.int64),
+    (as_dtype(scattered(4000, 4000, 60, 0), "float16"), as_dtype(scattered(4000, 600_000, 60, 1), "float16"), np.int64),
+):
+    run = call(a, b, index)
+    [f() for f in small]
+    before = status("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")
+    out = run()
+    peak = status("VmHWM") - before
+    size = sum(x.numel() * x.element_size() for x in out)
+    print("peak", peak / size, size)
+    del out
+for f in small:
+    for _ in range(200):
+        f()
+before = status("VmRSS")
+for _ in range(1000):
+    for f in small:
+        f()
+print("growth", status("VmRSS") - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def memory() -> dict[str, list[float]]:
+    """What a process of its own needed: peaks over outputs, growth over small calls."""
+    run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, cwd="tests")
+    lines = [line.split() for line in run.stdout.splitlines()]
+    return {name: [float(line[1]) for line in lines if line[0] == name] for name in ("peak", "growth")}
+
+
+def test_peak_is_the_output(memory):
+    assert len(memory["peak"]) == 3
+    assert max(memory["peak"]) <= 1.1, memory
+
+
+def test_small_calls_leave_nothing(memory):
+    assert memory["growth"][0] < 1 << 20, memory

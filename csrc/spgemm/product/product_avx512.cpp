@@ -15,8 +15,9 @@ constexpr bool is_same<T, T> = true;
 
 struct Avx512Lanes {
   static constexpr int64_t few = 256, few_bits = 8, few_span = int64_t{1} << 23;
-  // From so many entries of 64 columns on, vectors take them out faster than one by one.
-  static constexpr int vectors_from = 3;
+  // Of 64 columns: from so many entries on vectors take them out, of four times 16 columns those that have any; from so
+  // many on all four, since guessing wrong which have any costs more.
+  static constexpr int vectors_from = 3, all_from = 7;
 
   // Bit i: whether flag i of 64 is set; all are zero afterwards.
   static uint64_t take_flags(uint8_t* flags) {
@@ -153,23 +154,37 @@ struct Avx512Lanes {
     return sizeof(Value) == 4 && is_same<A, Algebra<Value, PlusTimes<Value>>>;
   }
 
-  template <class A>
+  template <class A, bool coarsely>
   static void add_words(typename A::Value a, const typename A::Value* b, const typename A::Value* b_end,
-                        const Word* words, int64_t count, uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
+                        const Word* words, int64_t count, int64_t entries, uint16_t* bits, uint8_t* coarse,
+                        typename A::Value* sums) {
+    // Not beyond the last value of B.
+    if (b_end - b >= entries + 16)
+      add_words<A, coarsely, true>(a, b, words, count, bits, coarse, sums);
+    else
+      add_words<A, coarsely, false>(a, b, words, count, bits, coarse, sums);
+  }
+
+  template <class A, bool coarsely, bool freely>
+  static void add_words(typename A::Value a, const typename A::Value* b, const Word* words, int64_t count,
+                        uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
     using Value = typename A::Value;
     int32_t a_bits;
     __builtin_memcpy(&a_bits, &a, 4);
     const __m512i factor = _mm512_set1_epi32(a_bits);
+    // Ends of windows are folded into the pointers once, not in each step.
+    asm("" : "+r"(bits), "+r"(coarse), "+r"(sums));
     for (const Word *word = words, *end = words + count; word < end; ++word) {
-      const uint32_t number = word->number, mask = word->mask;
-      bits[number] |= static_cast<uint16_t>(mask), coarse[number / 4] = 1;
-      const int entries = static_cast<int>(_mm_popcnt_u32(mask));
+      const uint64_t column = word->column;
+      const uint32_t mask = word->mask;
+      const int64_t entries = _mm_popcnt_u32(mask);
       const __mmask16 here = static_cast<__mmask16>(mask);
-      // Not beyond the last value of B.
-      const __m512i next = b_end - b >= 16 ? _mm512_loadu_si512(b)
-                                           : _mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << entries) - 1), b);
+      *reinterpret_cast<uint16_t*>(reinterpret_cast<char*>(bits) + column / 8) |= static_cast<uint16_t>(mask);
+      if constexpr (coarsely) coarse[column / group] = 1;
+      const __m512i next =
+          freely ? _mm512_loadu_si512(b) : _mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << entries) - 1), b);
       const __m512i spread = _mm512_maskz_expand_epi32(here, next);
-      Value* at = sums + static_cast<int64_t>(number) * 16;
+      Value* at = sums + column;
       // All lanes are added and stored, those without an entry as +0, which changes no sum: a store under a mask is not
       // forwarded to the load of the next row of B.
       if constexpr (is_same<Value, float>) {
@@ -225,6 +240,22 @@ struct Avx512Lanes {
       return;
     }
     const Value zero = A::zero();
+    if constexpr (sizeof(Value) == 4)
+      if (_mm_popcnt_u64(mask) >= all_from && room >= 64) {
+        int32_t bits;
+        __builtin_memcpy(&bits, &zero, 4);
+#pragma GCC unroll 4
+        for (int first = 0; first < 64; first += 16) {
+          const __mmask16 here = static_cast<__mmask16>(mask >> first);
+          const __m512i all = _mm512_add_epi32(_mm512_set1_epi32(column + first), lane_numbers());
+          _mm512_storeu_si512(columns, _mm512_maskz_compress_epi32(here, all));
+          _mm512_storeu_si512(values, _mm512_maskz_compress_epi32(here, _mm512_load_si512(sums + first)));
+          _mm512_store_si512(sums + first, _mm512_set1_epi32(bits));
+          const int64_t count = _mm_popcnt_u32(here);
+          columns += count, values += count;
+        }
+        return;
+      }
     while (mask != 0 && room > 0) {
       const int first = __builtin_ctzll(mask) & ~15;
       const __mmask16 here = static_cast<__mmask16>(mask >> first);

@@ -23,6 +23,7 @@ constexpr int64_t group = 64;                       // columns of a coarse flag
 constexpr int64_t most_window = int64_t{1} << 18;   // columns
 constexpr int64_t window_bytes = int64_t{1} << 19;  // of sums: about half of the second cache
 
+constexpr int64_t whole_from = 4;                  // products for 64 columns from which on coarse flags do not pay
 constexpr int64_t sparse_from = 16;                // columns a product from which on sorting is faster than a window
 constexpr int64_t most_sorted = int64_t{1} << 31;  // products of a row
 
@@ -160,10 +161,10 @@ class Rows {
     if (products <= most_sorted && products < (windows - 1) * (end - begin) / 2)
       return by_sorting<counting>(begin, end, products, sink);
     reserve_window();
+    whole_ = products * group >= whole_from * span;
     if (windows == 1) {
       for (int64_t k = begin; k < end; ++k) {
         const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
-        if (k + 2 < end) prefetch_row<counting>(a_.col[k + 2]);
         const int64_t word = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k]];
         const int64_t words = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k] + 1] - word;
         if (words > 0)
@@ -201,24 +202,25 @@ class Rows {
     sums_ready_ = true;
   }
 
-  template <bool counting>
-  void prefetch_row(int32_t row) const {
-    const int64_t at = b_.crow[row];
-    __builtin_prefetch(b_.col + at);
-    if constexpr (!counting && A::valued) __builtin_prefetch(b_values_ + at);
-  }
-
   // ---- windows ----------------------------------------------------------------------------------------------------
   // Products of A's entry k with entries [from, to) of B, all within the window that begins at column base.
   template <bool counting>
   void add(int64_t k, int64_t from, int64_t to, int64_t base) {
+    any_flags_ = true;
+    if (whole_)
+      add_entries<counting, true, false>(k, from, to, base);
+    else
+      add_entries<counting, true, true>(k, from, to, base);
+  }
+  // Their sums and, where `flagged`, their flags.
+  template <bool counting, bool flagged, bool coarsely>
+  void add_entries(int64_t k, int64_t from, int64_t to, int64_t base) {
     const int32_t* col = b_.col;
     uint8_t *flags = flags_ - base, *coarse = coarse_ - base / group;
     int64_t q = from;
-    any_flags_ = true;
     if constexpr (counting || !A::valued) {
-      for (; q + 4 <= to; q += 4) mark4(flags, coarse, col + q);
-      for (; q < to; ++q) flags[col[q]] = 1, coarse[col[q] / group] = 1;
+      for (; q + 4 <= to; q += 4) mark4<flagged, coarsely>(flags, coarse, col + q);
+      for (; q < to; ++q) mark<flagged, coarsely>(flags, coarse, col[q]);
     } else {
       const Value a = a_values_[k];
       const Value* b = b_values_;
@@ -229,46 +231,50 @@ class Rows {
         const Value s0 = A::plus(sums[c0], A::times(a, b[q])), s1 = A::plus(sums[c1], A::times(a, b[q + 1]));
         const Value s2 = A::plus(sums[c2], A::times(a, b[q + 2])), s3 = A::plus(sums[c3], A::times(a, b[q + 3]));
         sums[c0] = s0, sums[c1] = s1, sums[c2] = s2, sums[c3] = s3;
-        mark4(flags, coarse, col + q);
+        mark4<flagged, coarsely>(flags, coarse, col + q);
       }
       for (; q < to; ++q) {
         const uint32_t c = col[q];
         sums[c] = A::plus(sums[c], A::times(a, b[q]));
-        flags[c] = 1, coarse[c / group] = 1;
+        mark<flagged, coarsely>(flags, coarse, c);
       }
     }
   }
+  template <bool flagged, bool coarsely>
+  static void mark(uint8_t* flags, uint8_t* coarse, uint32_t column) {
+    if constexpr (flagged) flags[column] = 1;
+    if constexpr (coarsely) coarse[column / group] = 1;
+  }
+  template <bool flagged, bool coarsely>
+  static void mark4(uint8_t* flags, uint8_t* coarse, const int32_t* col) {
+    const uint32_t c0 = col[0], c1 = col[1], c2 = col[2], c3 = col[3];
+    if constexpr (flagged) flags[c0] = 1, flags[c1] = 1, flags[c2] = 1, flags[c3] = 1;
+    if constexpr (coarsely)
+      coarse[c0 / group] = 1, coarse[c1 / group] = 1, coarse[c2 / group] = 1, coarse[c3 / group] = 1;
+  }
+
   // The same of a row that has words.
   template <bool counting>
   void add_words(int64_t k, int64_t from, int64_t to, int64_t word, int64_t words, int64_t base) {
+    any_bits_ = true;
+    if (whole_)
+      add_words_of<counting, false>(k, from, to, words_ + word, words, base);
+    else
+      add_words_of<counting, true>(k, from, to, words_ + word, words, base);
+  }
+  template <bool counting, bool coarsely>
+  void add_words_of(int64_t k, int64_t from, int64_t to, const Word* words, int64_t count, int64_t base) {
     uint16_t* bits = bits_ - base / 16;
     uint8_t* coarse = coarse_ - base / group;
-    any_bits_ = true;
     if constexpr (!counting && A::valued)
       if constexpr (Lanes::template adds_words<A>())
-        return Lanes::template add_words<A>(a_values_[k], b_values_ + from, b_values_ + b_.entries, words_ + word,
-                                            words, bits, coarse, sums_ - base);
-    for (const Word *at = words_ + word, *end = at + words; at < end; ++at)
-      bits[at->number] |= static_cast<uint16_t>(at->mask), coarse[at->number / 4] = 1;
-    if constexpr (!counting && A::valued) {
-      const Value a = a_values_[k];
-      const Value* b = b_values_;
-      const int32_t* col = b_.col;
-      Value* sums = sums_ - base;
-      int64_t q = from;
-      for (; q + 4 <= to; q += 4) {
-        const uint32_t c0 = col[q], c1 = col[q + 1], c2 = col[q + 2], c3 = col[q + 3];
-        const Value s0 = A::plus(sums[c0], A::times(a, b[q])), s1 = A::plus(sums[c1], A::times(a, b[q + 1]));
-        const Value s2 = A::plus(sums[c2], A::times(a, b[q + 2])), s3 = A::plus(sums[c3], A::times(a, b[q + 3]));
-        sums[c0] = s0, sums[c1] = s1, sums[c2] = s2, sums[c3] = s3;
-      }
-      for (; q < to; ++q) sums[col[q]] = A::plus(sums[col[q]], A::times(a, b[q]));
+        return Lanes::template add_words<A, coarsely>(a_values_[k], b_values_ + from, b_values_ + b_.entries, words,
+                                                      count, to - from, bits, coarse, sums_ - base);
+    for (const Word *word = words, *end = words + count; word < end; ++word) {
+      bits[word->column / 16] |= static_cast<uint16_t>(word->mask);
+      if constexpr (coarsely) coarse[word->column / group] = 1;
     }
-  }
-  static void mark4(uint8_t* flags, uint8_t* coarse, const int32_t* col) {
-    const uint32_t c0 = col[0], c1 = col[1], c2 = col[2], c3 = col[3];
-    flags[c0] = 1, flags[c1] = 1, flags[c2] = 1, flags[c3] = 1;
-    coarse[c0 / group] = 1, coarse[c1 / group] = 1, coarse[c2 / group] = 1, coarse[c3 / group] = 1;
+    if constexpr (!counting && A::valued) add_entries<counting, false, false>(k, from, to, base);
   }
 
   uint64_t take_bits(int64_t g) {
@@ -284,23 +290,25 @@ class Rows {
     exclude_from_window<counting>(base, base + columns);
     const int64_t groups = (columns + group - 1) / group;
     int64_t count = 0;
-    for (int64_t first = 0; first < groups; first += 64) {
-      uint64_t some = Lanes::take_flags(coarse_ + first);
-      for (; some != 0; some &= some - 1) {
-        const int64_t g = first + __builtin_ctzll(some);
-        uint64_t mask = any_flags_ ? Lanes::take_flags(flags_ + g * group) : 0;
-        if (any_bits_) mask |= take_bits(g);
-        if constexpr (!counting) {
-          const int32_t column = static_cast<int32_t>(base + g * group);
-          if constexpr (A::valued)
-            Lanes::template write<A>(mask, column, sums_ + g * group, sink->columns + count, sink->values + count,
-                                     sink->room - count);
-          else
-            Lanes::write_columns(mask, column, sink->columns + count, sink->room - count);
-        }
-        count += __builtin_popcountll(mask);
+    const auto take_group = [&](int64_t g) {
+      uint64_t mask = any_flags_ ? Lanes::take_flags(flags_ + g * group) : 0;
+      if (any_bits_) mask |= take_bits(g);
+      if constexpr (!counting) {
+        const int32_t column = static_cast<int32_t>(base + g * group);
+        if constexpr (A::valued)
+          Lanes::template write<A>(mask, column, sums_ + g * group, sink->columns + count, sink->values + count,
+                                   sink->room - count);
+        else
+          Lanes::write_columns(mask, column, sink->columns + count, sink->room - count);
       }
-    }
+      count += __builtin_popcountll(mask);
+    };
+    if (whole_)
+      for (int64_t g = 0; g < groups; ++g) take_group(g);
+    else
+      for (int64_t first = 0; first < groups; first += 64)
+        for (uint64_t some = Lanes::take_flags(coarse_ + first); some != 0; some &= some - 1)
+          take_group(first + __builtin_ctzll(some));
     any_flags_ = any_bits_ = false;
     if constexpr (!counting) sink->commit(count);
     return count;
@@ -326,7 +334,7 @@ class Rows {
         const int64_t word_end = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k] + 1];
         if (word < word_end || (word_begin_ != nullptr && word_begin_[a_.col[k]] < word_end)) {
           int64_t w = word, q = from;
-          for (; w < word_end && words_[w].number < (stop + 15) / 16; ++w) q += __builtin_popcount(words_[w].mask);
+          for (; w < word_end && words_[w].column < stop; ++w) q += __builtin_popcount(words_[w].mask);
           add_words<counting>(k, from, q, word, w - word, base);
           cursors[k - begin] = q, word_cursors[k - begin] = w;
         } else {
@@ -481,6 +489,7 @@ class Rows {
   uint8_t *flags_ = nullptr, *coarse_ = nullptr;
   uint16_t* bits_ = nullptr;                   // of 16 columns each
   bool any_flags_ = false, any_bits_ = false;  // in the window
+  bool whole_ = false;  // the row has so many products that all of the window is looked at: no coarse flags
   Value* sums_ = nullptr;
   int64_t excluded_ = 0, excluded_end_ = 0;
 };

@@ -44,7 +44,7 @@ RowWords RowWords::of(const Pattern& pattern) {
     int32_t number = -1;
     for (int64_t q = pattern.crow[r]; q < pattern.crow[r + 1]; ++q) {
       const int32_t c = pattern.col[q];
-      if (c >> 4 != number) number = c >> 4, made.words[++at] = {static_cast<uint32_t>(number), 0};
+      if (c >> 4 != number) number = c >> 4, made.words[++at] = {static_cast<uint32_t>(number) * 16, 0};
       made.words[at].mask |= uint32_t{1} << (c & 15);
     }
   });

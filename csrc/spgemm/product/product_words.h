@@ -11,7 +11,7 @@
 namespace warphash::spgemm {
 
 struct Word {
-  uint32_t number;  // columns [16 · number, 16 · number + 16)
+  uint32_t column;  // the first of 16, a multiple of 16
   uint32_t mask;
 };
 
