@@ -11,8 +11,8 @@ from .metrics import (
     precision_within_radius,
     recall_at_k,
 )
+from .rows import sparse_rows
 from .sparse import SparseIndex
-from .sparse_rows import sparse_rows
 
 __all__ = [
     "HammingIndex",
