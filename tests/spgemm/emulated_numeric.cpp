@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names the launchers of values on a known pattern, gradients and winners for Python: structs taken apart, workspaces of
-// exactly the size asked for, so that mode asan sees what goes past them.
-#include <cstdlib>
-#include <cstring>
+// Names the launchers of values on a known pattern, gradients and winners for Python: structs taken apart.
 #include <type_traits>
 
+#include "emulated_memory.h"
 #include "spgemm/numeric/numeric.cuh"
 
 namespace warphash::spgemm {
@@ -16,18 +14,6 @@ constexpr ValueType type_of = std::is_same_v<Value, float>     ? ValueType::floa
                               : std::is_same_v<Value, int32_t> ? ValueType::int32
                               : std::is_same_v<Value, int64_t> ? ValueType::int64
                                                                : ValueType::boolean;
-
-class Workspace {
- public:
-  explicit Workspace(size_t bytes) : data_(std::aligned_alloc(256, (bytes + 255) / 256 * 256)) {
-    if (data_ != nullptr) std::memset(data_, 0xa5, bytes);
-  }
-  ~Workspace() { std::free(data_); }
-  operator void*() const { return data_; }
-
- private:
-  void* data_;
-};
 
 // sizes: rows of A, of B, columns, entries of A, of B, of the pattern
 struct Patterns {
@@ -46,7 +32,7 @@ cudaError_t emulated_numeric(const int64_t* sizes, const int64_t* a_crow, const 
                              const int32_t* col, int semiring, bool covers, Value* values, cudaStream_t stream) {
   const Patterns p(sizes, a_crow, a_col, b_crow, b_col, crow, col);
   return numeric(Csr<Value>{p.a, a_values}, Csr<Value>{p.b, b_values}, p.pattern, static_cast<Semiring>(semiring),
-                 covers, Workspace(numeric_workspace(p.a, p.pattern)), values, type_of<Value>, stream);
+                 covers, Memory(numeric_workspace(p.a, p.pattern)), values, type_of<Value>, stream);
 }
 
 template <class Value>
@@ -55,7 +41,7 @@ cudaError_t emulated_winners(const int64_t* sizes, const int64_t* a_crow, const 
                              const int32_t* col, int semiring, int64_t* of_a, int64_t* of_b, cudaStream_t stream) {
   const Patterns p(sizes, a_crow, a_col, b_crow, b_col, crow, col);
   return winners(Csr<Value>{p.a, a_values}, Csr<Value>{p.b, b_values}, p.pattern, static_cast<Semiring>(semiring),
-                 Workspace(numeric_workspace(p.a, p.pattern)), of_a, of_b, stream);
+                 Memory(numeric_workspace(p.a, p.pattern)), of_a, of_b, stream);
 }
 
 template <class Value>
@@ -65,7 +51,7 @@ cudaError_t emulated_gradient_of_a(const int64_t* sizes, const Value* gradient, 
                                    cudaStream_t stream) {
   const Patterns p(sizes, a_crow, a_col, b_crow, b_col, crow, col);
   return gradient_of_a(Csr<Value>{p.pattern, gradient}, p.a, Csr<Value>{p.b, b_values},
-                       Workspace(numeric_workspace(p.a, p.pattern)), of_a, type_of<Value>, stream);
+                       Memory(gradient_of_a_workspace(p.a, p.pattern)), of_a, type_of<Value>, stream);
 }
 
 // keys, order: A's columns, sorted stably
@@ -76,14 +62,14 @@ cudaError_t emulated_gradient_of_b(const int64_t* sizes, const Value* gradient, 
                                    const int64_t* crow, const int32_t* col, int64_t worth_blocks, Value* of_b,
                                    cudaStream_t stream) {
   const Patterns p(sizes, a_crow, a_col, b_crow, b_col, crow, col);
-  const Workspace pointers(size_t(p.a.columns + 1) * 8), rows(size_t(p.a.entries) * 4);
+  const Memory pointers(size_t(p.a.columns + 1) * 8), rows(size_t(p.a.entries) * 4);
   int64_t* const columns = static_cast<int64_t*>(static_cast<void*>(pointers));
   int32_t* const row_numbers = static_cast<int32_t*>(static_cast<void*>(rows));
   const cudaError_t error = transpose(p.a, keys, order, columns, row_numbers, stream);
   if (error != cudaSuccess) return error;
   const Pattern transposed{columns, row_numbers, p.a.columns, p.a.rows, p.a.entries};
   return gradient_of_b(Csr<Value>{p.pattern, gradient}, Csr<Value>{p.a, a_values}, transposed, order, p.b, worth_blocks,
-                       Workspace(gradient_of_b_workspace(transposed, p.b)), of_b, type_of<Value>, stream);
+                       Memory(gradient_of_b_workspace(transposed, p.b)), of_b, type_of<Value>, stream);
 }
 
 }  // namespace

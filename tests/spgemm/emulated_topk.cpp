@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names the launchers of the largest entries for Python: structs taken apart, workspaces of exactly the size asked for, so
-// that mode asan sees what goes past them.
-#include <cstdlib>
-#include <cstring>
-
+// Names the launchers of the largest entries for Python: structs taken apart.
+#include "emulated_memory.h"
 #include "spgemm/topk/topk.cuh"
 
 namespace warphash::spgemm {
@@ -17,11 +14,7 @@ cudaError_t emulated_topk(const int64_t* sizes, const int64_t* a_crow, const int
   const Csr<Value> a{{a_crow, a_col, sizes[0], sizes[1], sizes[3]}, a_values};
   const Csr<Value> b{{b_crow, b_col, sizes[1], sizes[2], sizes[4]}, b_values};
   const size_t bytes = topk_workspace<Value>(a.rows, b.columns, k);
-  void* const workspace = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (workspace != nullptr) std::memset(workspace, 0xa5, bytes);
-  const cudaError_t error = topk(a, b, k, static_cast<Rounding>(rounding), workspace, values, indices, stream);
-  std::free(workspace);
-  return error;
+  return topk(a, b, k, static_cast<Rounding>(rounding), Memory(bytes), values, indices, stream);
 }
 
 }  // namespace

@@ -13,12 +13,14 @@ namespace warphash::spgemm {
 namespace {
 
 constexpr int lanes = 16;
+constexpr Parts parts_of_a{true, a_part};
 
 template <int group, class Value>
 __device__ __forceinline__ void derive_row(int32_t* columns, int most, const Csr<Value>& gradient, const Pattern& a,
-                                           const Csr<Value>& b, void* of_a, ValueType type, int64_t row) {
+                                           const Csr<Value>& b, void* of_a, ValueType type, int64_t row,
+                                           Range entries) {
   using Own = Group<group>;
-  const Range entries = row_range(a, row), of_gradient = row_range(gradient, row);
+  const Range of_gradient = row_range(gradient, row);
   const int64_t count = of_gradient.end - of_gradient.begin;
   const bool is_shared = count <= most;
   if (is_shared)
@@ -53,22 +55,29 @@ __device__ __forceinline__ void derive_row(int32_t* columns, int most, const Csr
 
 template <int group, class Value>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
-    derive_rows(const LongRows list, const Csr<Value> gradient, const Pattern a, const Csr<Value> b, void* of_a,
+    derive_rows(const LongRows rows, const Csr<Value> gradient, const Pattern a, const Csr<Value> b, void* of_a,
                 const ValueType type) {
   DYNAMIC_SHARED(int32_t, shared);
   constexpr int most = (group == 32 ? warp_bytes : block_bytes) / 4;
   int32_t* const columns = shared + (group == 32 ? threadIdx.x / 32 * most : 0);
-  for_rows<group>(a, gradient, list,
-                  [&](int64_t row) { derive_row<group>(columns, most, gradient, a, b, of_a, type, row); });
+  for_rows<group>(a, gradient, rows, [&](int64_t row, Range entries) {
+    derive_row<group>(columns, most, gradient, a, b, of_a, type, row, entries);
+  });
 }
 
 }  // namespace
 
+size_t gradient_of_a_workspace(const Pattern& a, const Pattern& gradient) {
+  Arena arena(nullptr);
+  LongRows(arena, a, gradient, parts_of_a);
+  return arena.used();
+}
+
 template <class Value>
 cudaError_t gradient_of_a(const Csr<Value>& gradient, const Pattern& a, const Csr<Value>& b, void* workspace,
                           void* of_a, ValueType type, cudaStream_t stream) {
-  return launch_rows(derive_rows<32, Value>, derive_rows<threads, Value>, SharedBytes(), a, gradient, workspace, stream,
-                     gradient, a, b, of_a, type);
+  return launch_rows(derive_rows<32, Value>, derive_rows<threads, Value>, SharedBytes(), parts_of_a, a, gradient,
+                     workspace, stream, gradient, a, b, of_a, type);
 }
 
 template cudaError_t gradient_of_a(const Csr<float>&, const Pattern&, const Csr<float>&, void*, void*, ValueType,

@@ -10,7 +10,9 @@
 namespace warphash::spgemm {
 namespace {
 
-constexpr int each = 4;  // products that a thread makes at a time
+constexpr int each = 4;         // products that a thread makes at a time
+constexpr int most_width = 32;  // columns that a group is at: the fewer, the more rows of A are looked up at a time
+constexpr Parts parts_of_b{false, most_width};
 
 __global__ void __launch_bounds__(threads)
     find_columns(const Pattern a, const int32_t* __restrict__ keys, int64_t* crow) {
@@ -75,11 +77,11 @@ template <int group, class Value>
 __device__ __forceinline__ void derive_row(Made<group, Value>& made, const Csr<Value>& gradient,
                                            const Pattern& transposed, const int64_t* order, const Value* a_values,
                                            const Pattern& b, const int32_t* starts, void* of_b, ValueType type,
-                                           int64_t k) {
+                                           int64_t k, Range row) {
   using Own = Group<group>;
-  const Range row = row_range(b, k), of_a = row_range(transposed, k);
+  const Range of_a = row_range(transposed, k);
   // The group is `width` columns of B's row by `height` entries of A's column.
-  int width = group;
+  int width = most_width;
   while (width > 1 && width / 2 >= row.end - row.begin) width /= 2;
   const int height = group / width, own = Own::rank() / width, c = Own::rank() % width;
   for (int64_t first = row.begin; first < row.end; first += width) {
@@ -118,13 +120,13 @@ __device__ __forceinline__ void derive_row(Made<group, Value>& made, const Csr<V
 
 template <int group, class Value>
 __global__ void __launch_bounds__(threads, 6)
-    derive_rows(const LongRows list, const Csr<Value> gradient, const Pattern transposed,
+    derive_rows(const LongRows rows, const Csr<Value> gradient, const Pattern transposed,
                 const int64_t* __restrict__ order, const Value* __restrict__ a_values, const Pattern b,
                 const int32_t* __restrict__ starts, void* of_b, const ValueType type) {
   __shared__ Made<group, Value> made[threads / group];
-  for_rows<group>(transposed, b, list, [&](int64_t k) {
+  for_rows<group>(transposed, b, rows, [&](int64_t k, Range row) {
     derive_row(made[group == 32 ? threadIdx.x / 32 : 0], gradient, transposed, order, a_values, b, starts, of_b, type,
-               k);
+               k, row);
   });
 }
 
@@ -141,7 +143,7 @@ cudaError_t transpose(const Pattern& a, const int32_t* keys, const int64_t* orde
 size_t gradient_of_b_workspace(const Pattern& transposed, const Pattern& b) {
   Arena arena(nullptr);
   RowBlocks{arena};
-  LongRows(arena, transposed, b);
+  LongRows(arena, transposed, b, parts_of_b);
   return arena.used();
 }
 
@@ -154,7 +156,7 @@ cudaError_t gradient_of_b(const Csr<Value>& gradient, const Csr<Value>& a, const
   const RowBlocks blocks(arena);
   const cudaError_t error = find_row_blocks(a, b, gradient, worth_blocks, blocks, stream);
   if (error != cudaSuccess) return error;
-  return launch_rows(derive_rows<32, Value>, derive_rows<threads, Value>, SharedBytes{0, 0}, transposed, b,
+  return launch_rows(derive_rows<32, Value>, derive_rows<threads, Value>, SharedBytes{0, 0}, parts_of_b, transposed, b,
                      static_cast<char*>(workspace) + arena.used(), stream, gradient, transposed, order, a.values, b,
                      static_cast<const int32_t*>(blocks.starts), of_b, type);
 }

@@ -7,15 +7,16 @@ namespace warphash::spgemm {
 
 size_t numeric_workspace(const Pattern& a, const Pattern& pattern) {
   Arena arena(nullptr);
-  LongRows(arena, a, pattern);
+  LongRows(arena, a, pattern, parts_of_pattern);
   return arena.used();
 }
 
 template <class Value>
 cudaError_t numeric(const Csr<Value>& a, const Csr<Value>& b, const Pattern& pattern, Semiring semiring, bool covers,
                     void* workspace, void* values, ValueType type, cudaStream_t stream) {
-  return launch_rows(sum_rows<32, false, Value>, sum_rows<threads, false, Value>, SharedBytes(), a, pattern, workspace,
-                     stream, a, b, pattern, semiring, covers, Outputs<Value>{values, type, nullptr, nullptr});
+  return launch_rows(sum_rows<32, false, Value>, sum_rows<threads, false, Value>, SharedBytes(), parts_of_pattern, a,
+                     pattern, workspace, stream, a, b, pattern, semiring, covers,
+                     Outputs<Value>{values, type, nullptr, nullptr});
 }
 
 #define WARPHASH_NUMERIC(Value)                                                                                    \

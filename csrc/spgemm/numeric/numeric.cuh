@@ -15,7 +15,7 @@
 
 namespace warphash::spgemm {
 
-// For numeric, winners and gradient_of_a: a list of the long rows.
+// For numeric and winners: a list of the parts of long rows.
 size_t numeric_workspace(const Pattern& a, const Pattern& pattern);
 
 // values [pattern.entries]: those of A·B, the semiring's zero where no product falls, and at columns of -1, which only the
@@ -29,6 +29,7 @@ template <class Value>
 cudaError_t winners(const Csr<Value>& a, const Csr<Value>& b, const Pattern& pattern, Semiring semiring,
                     void* workspace, int64_t* of_a, int64_t* of_b, cudaStream_t stream);
 
+size_t gradient_of_a_workspace(const Pattern& a, const Pattern& gradient);
 // dA [a.entries] = Σ_j G_ij B_kj; the gradient has a value for each entry of the pattern.
 template <class Value>
 cudaError_t gradient_of_a(const Csr<Value>& gradient, const Pattern& a, const Csr<Value>& b, void* workspace,

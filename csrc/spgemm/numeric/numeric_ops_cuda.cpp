@@ -50,7 +50,7 @@ template <class Value>
 void derive_a(const OnDevice& device, const Operands& operands, const CsrOperand& gradient, ValueType type,
               Tensor& of_a) {
   const Pattern& a = operands.a.pattern;
-  Tensor workspace = device.workspace(numeric_workspace(a, gradient.pattern));
+  Tensor workspace = device.workspace(gradient_of_a_workspace(a, gradient.pattern));
   OnDevice::check(gradient_of_a(gradient.csr<Value>(), a, operands.b.csr<Value>(), workspace.mutable_data_ptr(),
                                 of_a.mutable_data_ptr(), type, device.stream()));
 }

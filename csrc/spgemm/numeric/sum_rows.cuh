@@ -36,6 +36,8 @@ __device__ __forceinline__ void store(const Outputs<Value>& out, int64_t to, int
   }
 }
 
+constexpr Parts parts_of_pattern{false, pattern_part};
+
 // What a group has in shared memory beside its slots.
 template <int group>
 struct Walk {
@@ -46,19 +48,19 @@ struct Walk {
 template <int group, bool winners, class Value>
 __device__ __forceinline__ void sum_row(Walk<group>& walk, Turns<Group<group>>& turns, unsigned char* shared, int bytes,
                                         const Csr<Value>& a, const Csr<Value>& b, const Pattern& pattern,
-                                        Semiring semiring, bool covers, const Outputs<Value>& out, int64_t row) {
+                                        Semiring semiring, bool covers, const Outputs<Value>& out, int64_t row,
+                                        Range rest) {
   using AllSlots = Slots<Value, winners>;
   using Own = Group<group>;
   const Value zero = zero_of<Value>(semiring);
-  Range rest = row_range(pattern, row);
   if (rest.begin == rest.end) return;
+  const Range whole = row_range(pattern, row);
   const int64_t first_of_a = row_range(a, row).begin;
   if (__ldg(pattern.col + rest.begin) < 0) {
     const int64_t before = rest.begin;
     rest.begin = lower_bound(pattern.col, before, rest.end, 0);
     for (int64_t p = before + Own::rank(); p < rest.begin; p += group) store<winners>(out, p, 0, zero, -1, a, b);
   }
-  const int64_t first = rest.begin;
   while (rest.begin < rest.end) {
     const Piece piece = next_piece<AllSlots>(pattern, rest, bytes);
     const AllSlots slots(shared, bytes, piece.is_dense);
@@ -72,7 +74,8 @@ __device__ __forceinline__ void sum_row(Walk<group>& walk, Turns<Group<group>>& 
       if (!piece.is_dense) slots.columns[slot] = column;
     }
     Own::sync();
-    const bool is_all = covers && rest.begin == first && piece.end == rest.end;
+    const bool is_all =
+        covers && piece.end == whole.end && (rest.begin == whole.begin || __ldg(pattern.col + rest.begin - 1) < 0);
     const int32_t low = is_all ? 0 : piece.base;
     const int32_t high = is_all ? b.columns : min(int64_t(__ldg(pattern.col + piece.end - 1)) + 1, b.columns);
     for_products<Own>(walk.chunk, a, b, row, low, high, [&](const Product& product) {
@@ -116,7 +119,7 @@ __device__ __forceinline__ void sum_row(Walk<group>& walk, Turns<Group<group>>& 
 
 template <int group, bool winners, class Value>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
-    sum_rows(const LongRows list, const Csr<Value> a, const Csr<Value> b, const Pattern pattern,
+    sum_rows(const LongRows rows, const Csr<Value> a, const Csr<Value> b, const Pattern pattern,
              const Semiring semiring, const bool covers, const Outputs<Value> out) {
   DYNAMIC_SHARED(unsigned char, shared);
   __shared__ Walk<group> walks[threads / group];
@@ -124,8 +127,9 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
   constexpr int bytes = group == 32 ? warp_bytes : block_bytes;
   Turns<Group<group>> turns{walks[own].claims, 0};
   turns.begin();
-  for_rows<group>(a, pattern, list, [&](int64_t row) {
-    sum_row<group, winners>(walks[own], turns, shared + own * bytes, bytes, a, b, pattern, semiring, covers, out, row);
+  for_rows<group>(a, pattern, rows, [&](int64_t row, Range entries) {
+    sum_row<group, winners>(walks[own], turns, shared + own * bytes, bytes, a, b, pattern, semiring, covers, out, row,
+                            entries);
   });
 }
 

@@ -8,8 +8,9 @@ namespace warphash::spgemm {
 template <class Value>
 cudaError_t winners(const Csr<Value>& a, const Csr<Value>& b, const Pattern& pattern, Semiring semiring,
                     void* workspace, int64_t* of_a, int64_t* of_b, cudaStream_t stream) {
-  return launch_rows(sum_rows<32, true, Value>, sum_rows<threads, true, Value>, SharedBytes(), a, pattern, workspace,
-                     stream, a, b, pattern, semiring, false, Outputs<Value>{nullptr, ValueType{}, of_a, of_b});
+  return launch_rows(sum_rows<32, true, Value>, sum_rows<threads, true, Value>, SharedBytes(), parts_of_pattern, a,
+                     pattern, workspace, stream, a, b, pattern, semiring, false,
+                     Outputs<Value>{nullptr, ValueType{}, of_a, of_b});
 }
 
 #define WARPHASH_WINNERS(Value)                                                                                 \
