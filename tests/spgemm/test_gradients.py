@@ -184,20 +184,27 @@ def test_gradients_of_dense_uses() -> None:
             torch.testing.assert_close(g.values(), full[rows, z.col_indices().long()])
 
 
-def test_the_second_order_of_dense_gradients() -> None:
-    """A gradient penalty: the loss of a dense use, differentiated twice."""
+@pytest.mark.parametrize("use", ["values", "dense", "coo", "matrix"])
+def test_gradient_penalties(use: str) -> None:
+    """The gradient of a loss of any use of the product, differentiated once more."""
+    x = torch.randn(4, 3, dtype=torch.float64)
+    uses: dict[str, Any] = {
+        "values": wh.spgemm.csr.values_of,
+        "dense": lambda c: c.to_dense(),
+        "coo": lambda c: c.to_sparse_coo().to_dense(),
+        "matrix": lambda c: c @ x,
+    }
     a, b = _leaves((6, 5), (5, 4))
-    on_a, on_b = ((x.detach().to_dense() != 0).double() for x in (a, b))
-    dense = [x.detach().to_dense().requires_grad_() for x in (a, b)]
-    results = []
-    for inputs, full in (((a, b), False), (dense, True)):
-        x, y = inputs
-        c = x * on_a @ (y * on_b) if full else wh.spgemm.csr.values_of(matmul(x, y))
-        first = torch.autograd.grad((c**3).sum(), inputs, create_graph=True)
-        values = [g if full else wh.spgemm.csr.values_of(g) for g in first]
-        second = torch.autograd.grad(sum((v**2).sum() for v in values), inputs)
-        results.append([g.to_dense() if not full else g for g in second])
-    torch.testing.assert_close(*results)
+    dense = [z.detach().to_dense().requires_grad_() for z in (a, b)]
+    stored = [(z.detach() != 0).double() for z in dense]
+    first = torch.autograd.grad(uses[use](matmul(a, b)).sin().sum(), (a, b), create_graph=True)
+    second = torch.autograd.grad(sum((wh.spgemm.csr.values_of(g) ** 2).sum() for g in first), (a, b))
+    full = dense[0] @ dense[1] @ x if use == "matrix" else dense[0] @ dense[1]
+    first = torch.autograd.grad(full.sin().sum(), dense, create_graph=True)
+    penalty = sum(((g * on) ** 2).sum() for g, on in zip(first, stored, strict=True))
+    wanted = torch.autograd.grad(penalty, dense)
+    for got, w, on in zip(second, wanted, stored, strict=True):
+        torch.testing.assert_close(got.to_dense(), w * on)
 
 
 def test_dropped_zeros_carry_the_rest_of_the_gradient() -> None:

@@ -123,8 +123,10 @@ def matmul(
 
         Differentiable twice in the values of both operands, on their own patterns, in min_plus and max_times through
         the product that won, the first of equal ones: ``torch.autograd.grad(c, (a, b), grad_outputs=csr)``, or any
-        loss of ``c.values()`` or ``c.to_dense()``. Under torch.compile and export torch refuses CSR tensors: see
-        :func:`plan`.
+        loss of ``c.values()`` or ``c.to_dense()``. Their bits are the same at any number of threads; on CUDA those of
+        min_plus and max_times only under ``torch.use_deterministic_algorithms``. torch's ``c.values()`` has no second
+        derivative; ``warphash.spgemm.csr.values_of(c)`` has. Under torch.compile and export torch refuses CSR tensors:
+        see :func:`plan`.
 
     Raises:
         TypeError: an argument is no CSR tensor, or its dtype is not known, or a's and b's differ, or they are bool in

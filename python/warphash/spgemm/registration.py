@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.library import register_autograd, register_fake, register_vmap
 
 from .._batches import looped, refused
+from .._dtypes import compute_dtype
 from .csr import MAX_TIMES, MOST_INT32, OR_AND, PLUS_TIMES, without_derivative
 
 _ops = torch.ops.warphash
@@ -181,9 +182,11 @@ def _of_values(ctx: Any, gradient: Tensor, operands: tuple[Tensor, ...], crow: T
     if ctx.semiring == MAX_TIMES:
         to_a = gradient * torch.where(some > 0, b.index_select(0, from_b), some)
         to_b = gradient * torch.where(some > 0, a.index_select(0, from_a), some)
+    # Half types are summed in float32, as everywhere.
+    wide = compute_dtype(a.dtype)
     return (
-        torch.zeros_like(a).index_add(0, from_a, to_a) if of_a else None,
-        torch.zeros_like(b).index_add(0, from_b, to_b) if of_b else None,
+        a.new_zeros(a.shape, dtype=wide).index_add(0, from_a, to_a.to(wide)).to(a.dtype) if of_a else None,
+        b.new_zeros(b.shape, dtype=wide).index_add(0, from_b, to_b.to(wide)).to(b.dtype) if of_b else None,
     )
 
 
