@@ -12,6 +12,8 @@
 namespace warphash::spgemm {
 namespace {
 
+constexpr Parts whole_rows{false, int64_t{1} << 62};
+
 struct Workspace {
   unsigned* bits;  // [mask entries / 32]
   int64_t words;
@@ -21,7 +23,7 @@ struct Workspace {
     bits = arena.take<unsigned>(words);
     sums = arena.take<char>(static_cast<int64_t>(running_sums_workspace(a.rows + 1)));
     Arena of_rows(nullptr);
-    LongRows(of_rows, a, mask);
+    LongRows(of_rows, a, mask, whole_rows);
     rows = arena.take<char>(static_cast<int64_t>(of_rows.used()));
   }
 };
@@ -35,12 +37,12 @@ __device__ __forceinline__ void set(unsigned* bits, int64_t at) {
 
 template <int group>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
-    find(const LongRows list, const Pattern a, const Pattern b, const Pattern mask, unsigned* bits) {
+    find(const LongRows rows, const Pattern a, const Pattern b, const Pattern mask, unsigned* bits) {
   using Own = Group<group>;
   __shared__ Chunk<group> chunks[threads / group];
   Chunk<group>& chunk = chunks[group == 32 ? threadIdx.x / 32 : 0];
-  for_rows<group>(a, mask, list, [&](int64_t row) {
-    const Range of_mask = row_range(mask, row), of_a = row_range(a, row);
+  for_rows<group>(a, mask, rows, [&](int64_t row, Range of_mask) {
+    const Range of_a = row_range(a, row);
     if (of_mask.begin == of_mask.end || of_a.begin == of_a.end) return;
     if (!is_search_cheaper<Own>(chunk, a, b, of_a, of_mask)) {
       for_products<Own>(chunk, a, b, row, 0, int32_t(b.columns), [&](const Product& product) {
@@ -118,7 +120,8 @@ cudaError_t count_masked(const Pattern& a, const Pattern& b, const Pattern& mask
   const Workspace own(arena, a, mask);
   cudaError_t error = cudaMemsetAsync(own.bits, 0, static_cast<size_t>(own.words) * sizeof(unsigned), stream);
   if (error == cudaSuccess && a.entries > 0 && b.entries > 0 && mask.entries > 0)
-    error = launch_rows(find<32>, find<threads>, SharedBytes{0, 0}, a, mask, own.rows, stream, a, b, mask, own.bits);
+    error = launch_rows(find<32>, find<threads>, SharedBytes{0, 0}, whole_rows, a, mask, own.rows, stream, a, b, mask,
+                        own.bits);
   const unsigned* const bits = own.bits;
   if (error == cudaSuccess)
     error = launch(count_bits, blocks_for(mask.rows, warps), dim3(threads), 0, stream, mask, bits, crow);

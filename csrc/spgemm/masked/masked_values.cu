@@ -11,7 +11,7 @@ namespace {
 
 template <int group, class Value>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
-    sum_masked(const LongRows list, const Csr<Value> a, const Csr<Value> b, const Pattern pattern,
+    sum_masked(const LongRows rows, const Csr<Value> a, const Csr<Value> b, const Pattern pattern,
                const Semiring semiring, const Outputs<Value> out) {
   using Own = Group<group>;
   DYNAMIC_SHARED(unsigned char, shared);
@@ -20,14 +20,15 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
   constexpr int bytes = group == 32 ? warp_bytes : block_bytes;
   Turns<Own> turns{walks[own].claims, 0};
   turns.begin();
-  for_rows<group>(a, pattern, list, [&](int64_t row) {
-    const Range of_row = row_range(pattern, row), of_a = row_range(a, row);
-    if (of_row.begin == of_row.end) return;
-    if (!is_search_cheaper<Own>(walks[own].chunk, a, b, of_a, of_row)) {
-      sum_row<group, false>(walks[own], turns, shared + own * bytes, bytes, a, b, pattern, semiring, false, out, row);
+  for_rows<group>(a, pattern, rows, [&](int64_t row, Range entries) {
+    const Range of_a = row_range(a, row);
+    if (entries.begin == entries.end) return;
+    if (!is_search_cheaper<Own>(walks[own].chunk, a, b, of_a, row_range(pattern, row))) {
+      sum_row<group, false>(walks[own], turns, shared + own * bytes, bytes, a, b, pattern, semiring, false, out, row,
+                            entries);
       return;
     }
-    for (int64_t at = of_row.begin + Own::rank(); at < of_row.end; at += Own::size) {
+    for (int64_t at = entries.begin + Own::rank(); at < entries.end; at += Own::size) {
       const int32_t column = __ldg(pattern.col + at);
       Value sum = zero_of<Value>(semiring);
       for (int64_t e = of_a.begin; e < of_a.end; ++e) {
@@ -44,7 +45,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
 
 size_t masked_values_workspace(const Pattern& a, const Pattern& pattern) {
   Arena arena(nullptr);
-  LongRows(arena, a, pattern);
+  LongRows(arena, a, pattern, parts_of_pattern);
   return arena.used();
 }
 
@@ -54,8 +55,8 @@ cudaError_t masked_values(const Pattern& a, const Pattern& b, const Pattern& pat
   if (pattern.entries == 0) return cudaSuccess;
   return with_sum_type(type, [&](auto which) {
     using Value = typename decltype(which)::type;
-    return launch_rows(sum_masked<32, Value>, sum_masked<threads, Value>, SharedBytes(), a, pattern, workspace, stream,
-                       Csr<Value>{a, static_cast<const Value*>(a_values)},
+    return launch_rows(sum_masked<32, Value>, sum_masked<threads, Value>, SharedBytes(), parts_of_pattern, a, pattern,
+                       workspace, stream, Csr<Value>{a, static_cast<const Value*>(a_values)},
                        Csr<Value>{b, static_cast<const Value*>(b_values)}, pattern, semiring,
                        Outputs<Value>{values, type, nullptr, nullptr});
   });
