@@ -119,7 +119,11 @@ __device__ __forceinline__ void for_products(Chunk<Group::size>& chunk, const Pa
 template <class Group>
 struct Turns {
   static constexpr int slots = 4 * Group::size;
+#if defined(WARPHASH_CUDA_EMULATION)
+  static constexpr unsigned most = 5;  // so that tests see slots cleared again
+#else
   static constexpr unsigned most = (~0u / most_group) - 1;
+#endif
 
   unsigned* claims;
   unsigned left;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """On a CUDA device: products, masked products and inspection against the CPU operators, bit for bit.
 
-Sizes reach every kernel: lists of a warp and of a block, slices, parts of them, rows cut into parts, both sides of a mask.
+Sizes reach every kernel: lists of a warp and of a block, slices, parts of them, rows cut into parts, both sides of
+a mask.
 """
 
 from __future__ import annotations
