@@ -12,7 +12,7 @@
 namespace warphash::spgemm {
 namespace {
 
-constexpr Parts whole_rows{false, int64_t{1} << 62};
+constexpr Parts parts_of_mask{false, pattern_part};
 
 struct Workspace {
   unsigned* bits;  // [mask entries / 32]
@@ -23,7 +23,7 @@ struct Workspace {
     bits = arena.take<unsigned>(words);
     sums = arena.take<char>(static_cast<int64_t>(running_sums_workspace(a.rows + 1)));
     Arena of_rows(nullptr);
-    LongRows(of_rows, a, mask, whole_rows);
+    LongRows(of_rows, a, mask, parts_of_mask);
     rows = arena.take<char>(static_cast<int64_t>(of_rows.used()));
   }
 };
@@ -42,10 +42,13 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<group>)
   __shared__ Chunk<group> chunks[threads / group];
   Chunk<group>& chunk = chunks[group == 32 ? threadIdx.x / 32 : 0];
   for_rows<group>(a, mask, rows, [&](int64_t row, Range of_mask) {
-    const Range of_a = row_range(a, row);
+    const Range of_a = row_range(a, row), whole = row_range(mask, row);
     if (of_mask.begin == of_mask.end || of_a.begin == of_a.end) return;
-    if (!is_search_cheaper<Own>(chunk, a, b, of_a, of_mask)) {
-      for_products<Own>(chunk, a, b, row, 0, int32_t(b.columns), [&](const Product& product) {
+    if (!is_search_cheaper<Own>(chunk, a, b, of_a, whole)) {
+      const int32_t columns = int32_t(b.columns);
+      const int32_t low = of_mask.begin == whole.begin ? 0 : __ldg(mask.col + of_mask.begin);
+      const int32_t high = of_mask.end == whole.end ? columns : min(__ldg(mask.col + of_mask.end), columns);
+      for_products<Own>(chunk, a, b, row, max(low, 0), high, [&](const Product& product) {
         int64_t at = 0;
         if (product.active && has(mask, of_mask, product.column, at)) set(bits, at);
       });
@@ -120,8 +123,8 @@ cudaError_t count_masked(const Pattern& a, const Pattern& b, const Pattern& mask
   const Workspace own(arena, a, mask);
   cudaError_t error = cudaMemsetAsync(own.bits, 0, static_cast<size_t>(own.words) * sizeof(unsigned), stream);
   if (error == cudaSuccess && a.entries > 0 && b.entries > 0 && mask.entries > 0)
-    error = launch_rows(find<32>, find<threads>, SharedBytes{0, 0}, whole_rows, a, mask, own.rows, stream, a, b, mask,
-                        own.bits);
+    error = launch_rows(find<32>, find<threads>, SharedBytes{0, 0}, parts_of_mask, a, mask, own.rows, stream, a, b,
+                        mask, own.bits);
   const unsigned* const bits = own.bits;
   if (error == cudaSuccess)
     error = launch(count_bits, blocks_for(mask.rows, warps), dim3(threads), 0, stream, mask, bits, crow);
