@@ -295,3 +295,14 @@ def test_forward_mode_raises_and_never_says_zero(semiring: str) -> None:
         torch.func.jvp(plan.matmul, (x, y), (x, y))
     with pytest.raises(NotImplementedError, match="jvp"), forward_ad.dual_level():
         plan.matmul(forward_ad.make_dual(x, x), y)
+
+
+@pytest.mark.parametrize("semiring", DIFFERENTIABLE)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gradients_of_half_types_are_summed_in_float32(semiring: str, dtype: torch.dtype) -> None:
+    """One value of a that 3000 entries are made of: a half type cannot count that far by ones."""
+    count = 3000
+    a = csr([0, 1], [0], torch.ones(1, dtype=dtype), (1, 1)).requires_grad_()
+    b = csr([0, count], torch.arange(count), torch.ones(count, dtype=dtype), (1, count))
+    matmul(a, b, semiring=semiring).values().sum().backward()
+    assert a.grad.values().tolist() == torch.tensor([float(count)], dtype=dtype).tolist()
