@@ -120,7 +120,7 @@ def square(scale: int, found: Found, threads: int, budget: float) -> None:
 
 
 def lower(graph: RealGraph) -> Tensor:
-    """Each edge once, from the node of more edges to that of fewer: rows of hubs stay short as factors."""
+    """Each edge once, from the node of fewer edges to that of more: rows of hubs stay short."""
     degree = torch.bincount(graph.edges.flatten(), minlength=len(graph))
     rank = torch.empty_like(degree)
     rank[degree.argsort(descending=True, stable=True)] = torch.arange(len(degree))
