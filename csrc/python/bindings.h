@@ -31,5 +31,6 @@ void bind_lsh_projections(pybind11::module_& module);
 void bind_lsh_sketches(pybind11::module_& module);
 void bind_lsh_buckets(pybind11::module_& module);
 void bind_lsh_pairs(pybind11::module_& module);
+void bind_spgemm_numeric(pybind11::module_& module);
 void bind_spgemm_topk(pybind11::module_& module);
 void bind_spgemm_product(pybind11::module_& module);

@@ -43,6 +43,7 @@ PYBIND11_MODULE(_C, module) {
   bind_lsh_sketches(module);
   bind_lsh_buckets(module);
   bind_lsh_pairs(module);
+  bind_spgemm_numeric(module);
   bind_spgemm_topk(module);
   bind_spgemm_product(module);
 }

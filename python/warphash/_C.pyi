@@ -69,6 +69,78 @@ class _Kernels(ModuleType):
     @staticmethod
     def lsh_pair_jaccard(isa: str, tokens: ArrayLike, offsets: ArrayLike, pairs: ArrayLike) -> NDArray[np.float64]: ...
     @staticmethod
+    def spgemm_inspect(isa: str, crow: ArrayLike, col: ArrayLike, columns: SupportsIndex) -> tuple[int, int, int]: ...
+    @staticmethod
+    def spgemm_numeric(
+        isa: str,
+        a_crow: ArrayLike,
+        a_col: ArrayLike,
+        a_values: ArrayLike,
+        b_crow: ArrayLike,
+        b_col: ArrayLike,
+        b_values: ArrayLike,
+        crow: ArrayLike,
+        col: ArrayLike,
+        columns: SupportsIndex,
+        semiring: SupportsIndex,
+        covers: bool,
+    ) -> NDArray[np.generic]: ...
+    @staticmethod
+    def spgemm_gradients(
+        isa: str,
+        gradient: ArrayLike,
+        a_crow: ArrayLike,
+        a_col: ArrayLike,
+        a_values: ArrayLike,
+        b_crow: ArrayLike,
+        b_col: ArrayLike,
+        b_values: ArrayLike,
+        crow: ArrayLike,
+        col: ArrayLike,
+        columns: SupportsIndex,
+        of_a: bool,
+        of_b: bool,
+    ) -> tuple[NDArray[np.generic], NDArray[np.generic]]: ...
+    @staticmethod
+    def spgemm_winners(
+        isa: str,
+        a_crow: ArrayLike,
+        a_col: ArrayLike,
+        a_values: ArrayLike,
+        b_crow: ArrayLike,
+        b_col: ArrayLike,
+        b_values: ArrayLike,
+        crow: ArrayLike,
+        col: ArrayLike,
+        columns: SupportsIndex,
+        semiring: SupportsIndex,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+    @staticmethod
+    def spgemm_masked(
+        isa: str,
+        a_crow: ArrayLike,
+        a_col: ArrayLike,
+        a_values: ArrayLike,
+        b_crow: ArrayLike,
+        b_col: ArrayLike,
+        b_values: ArrayLike,
+        columns: SupportsIndex,
+        semiring: SupportsIndex,
+        mask_crow: ArrayLike,
+        mask_col: ArrayLike,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.generic]]: ...
+    @staticmethod
+    def spgemm_masked_pattern(
+        isa: str,
+        a_crow: ArrayLike,
+        a_col: ArrayLike,
+        b_crow: ArrayLike,
+        b_col: ArrayLike,
+        columns: SupportsIndex,
+        mask_crow: ArrayLike,
+        mask_col: ArrayLike,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+    @staticmethod
     def spgemm_product(
         isa: str,
         a_crow: ArrayLike,

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// _C.kernels: inspection, masked products, values, gradients and winners on a known pattern, on NumPy arrays with the
+// kernels of one instruction set, past torch.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "common/half.h"
+#include "python/bindings.h"
+#include "spgemm/inspect/inspect.h"
+#include "spgemm/masked/masked.h"
+#include "spgemm/numeric/numeric.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using namespace warphash::spgemm;
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+Pattern pattern_of(const Array<int64_t>& crow, const Array<int32_t>& col, int64_t columns, const char* name) {
+  if (crow.ndim() != 1 || crow.size() < 1 || col.ndim() != 1 || columns < 0 || columns > INT32_MAX)
+    throw py::value_error(std::string(name) + " must have row pointers int64 [rows + 1] and columns int32 [entries]");
+  return {crow.data(), col.data(), crow.size() - 1, columns, col.size()};
+}
+
+// NumPy has no bfloat16: its bits come as uint16.
+ValueType type_of(const py::array& values) {
+  switch (values.dtype().char_()) {
+    case 'f': return ValueType::float32;
+    case 'd': return ValueType::float64;
+    case 'i': return ValueType::int32;
+    case 'l': return ValueType::int64;
+    case '?': return ValueType::boolean;
+    case 'e': return ValueType::float16;
+    case 'H': return ValueType::bfloat16;
+    default: break;
+  }
+  throw py::value_error("values must be float32, float64, int32, int64, bool, float16, or uint16 for bfloat16");
+}
+
+// Half values widened.
+class Values {
+ public:
+  Values(const py::array& given, ValueType type, int64_t entries, const char* name) : data_(given.data()) {
+    if (given.ndim() != 1 || given.size() != entries || type_of(given) != type ||
+        (given.flags() & py::array::c_style) == 0)
+      throw py::value_error(std::string(name) +
+                            " must be contiguous, one value an entry, of one dtype with the others");
+    if (!is_half(type)) return;
+    const auto* from = static_cast<const uint16_t*>(given.data());
+    for (int64_t i = 0; i < entries; ++i)
+      wide_.push_back(type == ValueType::bfloat16 ? warphash::float_of_bfloat16(from[i])
+                                                  : warphash::float_of_float16(from[i]));
+    data_ = wide_.data();
+  }
+  const void* data() const {
+    static constexpr int64_t nothing = 0;  // null would mean that there are no values
+    return data_ == nullptr ? &nothing : data_;
+  }
+
+ private:
+  std::vector<float> wide_;
+  const void* data_;
+};
+
+struct Operands {
+  Pattern a, b;
+  ValueType type;
+  Values a_values, b_values;
+  Operands(const Array<int64_t>& a_crow, const Array<int32_t>& a_col, const py::array& a_given,
+           const Array<int64_t>& b_crow, const Array<int32_t>& b_col, const py::array& b_given, int64_t columns)
+      : a(pattern_of(a_crow, a_col, b_crow.size() - 1, "a")),
+        b(pattern_of(b_crow, b_col, columns, "b")),
+        type(type_of(a_given)),
+        a_values(a_given, type, a.entries, "a's values"),
+        b_values(b_given, type, b.entries, "b's values") {}
+};
+
+Semiring semiring_of(int semiring) {
+  if (semiring < 0 || semiring > 3) throw py::value_error("semiring must be 0, 1, 2 or 3");
+  return static_cast<Semiring>(semiring);
+}
+
+Pattern fitting(const Array<int64_t>& crow, const Array<int32_t>& col, int64_t columns, const Pattern& a) {
+  const Pattern pattern = pattern_of(crow, col, columns, "the pattern");
+  if (pattern.rows != a.rows) throw py::value_error("the pattern must have as many rows as a");
+  return pattern;
+}
+
+template <class Index>
+std::tuple<int64_t, int64_t, int64_t> inspect_on(const std::string& isa, const Array<Index>& crow,
+                                                 const Array<Index>& col, int64_t columns) {
+  if (crow.ndim() != 1 || crow.size() < 1 || col.ndim() != 1)
+    throw py::value_error("row pointers must be [rows + 1], columns [entries]");
+  const Inspection found = inspect(isa_named(isa), crow.data(), col.data(), crow.size() - 1, columns, col.size());
+  return {found.broken_pointer, found.outside, found.disordered};
+}
+
+py::array numeric_on(const std::string& isa, const Array<int64_t>& a_crow, const Array<int32_t>& a_col,
+                     const py::array& a_values, const Array<int64_t>& b_crow, const Array<int32_t>& b_col,
+                     const py::array& b_values, const Array<int64_t>& crow, const Array<int32_t>& col, int64_t columns,
+                     int semiring, bool covers) {
+  const warphash::Isa level = isa_named(isa);
+  const Operands of(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
+  const Pattern pattern = fitting(crow, col, columns, of.a);
+  py::array values(a_values.dtype(), std::vector<int64_t>{pattern.entries});
+  const NumericJob job = {of.a,
+                          of.b,
+                          pattern,
+                          of.a_values.data(),
+                          of.b_values.data(),
+                          of.type,
+                          semiring_of(semiring),
+                          covers,
+                          values.mutable_data()};
+  const py::gil_scoped_release release;
+  numeric(level, job);
+  return values;
+}
+
+std::pair<py::array, py::array> gradients_on(const std::string& isa, const py::array& gradient,
+                                             const Array<int64_t>& a_crow, const Array<int32_t>& a_col,
+                                             const py::array& a_values, const Array<int64_t>& b_crow,
+                                             const Array<int32_t>& b_col, const py::array& b_values,
+                                             const Array<int64_t>& crow, const Array<int32_t>& col, int64_t columns,
+                                             bool of_a, bool of_b) {
+  const warphash::Isa level = isa_named(isa);
+  const Operands of(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
+  const Pattern pattern = fitting(crow, col, columns, of.a);
+  const Values given(gradient, of.type, pattern.entries, "gradient");
+  py::array a_gradient(a_values.dtype(), std::vector<int64_t>{of_a ? of.a.entries : 0});
+  py::array b_gradient(a_values.dtype(), std::vector<int64_t>{of_b ? of.b.entries : 0});
+  const GradientJob job = {of.a,
+                           of.b,
+                           pattern,
+                           given.data(),
+                           of.a_values.data(),
+                           of.b_values.data(),
+                           of.type,
+                           of_a ? a_gradient.mutable_data() : nullptr,
+                           of_b ? b_gradient.mutable_data() : nullptr};
+  const py::gil_scoped_release release;
+  gradients(level, job);
+  return {a_gradient, b_gradient};
+}
+
+std::pair<Array<int64_t>, Array<int64_t>> winners_on(const std::string& isa, const Array<int64_t>& a_crow,
+                                                     const Array<int32_t>& a_col, const py::array& a_values,
+                                                     const Array<int64_t>& b_crow, const Array<int32_t>& b_col,
+                                                     const py::array& b_values, const Array<int64_t>& crow,
+                                                     const Array<int32_t>& col, int64_t columns, int semiring) {
+  const warphash::Isa level = isa_named(isa);
+  const Operands of(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
+  const Pattern pattern = fitting(crow, col, columns, of.a);
+  Array<int64_t> from_a(pattern.entries), from_b(pattern.entries);
+  const WinnerJob job = {of.a,
+                         of.b,
+                         pattern,
+                         of.a_values.data(),
+                         of.b_values.data(),
+                         of.type,
+                         semiring_of(semiring),
+                         from_a.mutable_data(),
+                         from_b.mutable_data()};
+  const py::gil_scoped_release release;
+  winners(level, job);
+  return {from_a, from_b};
+}
+
+// like: an array of the values' dtype, or null for the pattern alone.
+std::tuple<Array<int64_t>, Array<int64_t>, py::object> written(const Masked& product, int64_t rows,
+                                                               const py::array* like) {
+  Array<int64_t> crow(rows + 1), col(product.entries());
+  py::object values = py::none();
+  void* to = nullptr;
+  if (like != nullptr) {
+    py::array own(like->dtype(), std::vector<int64_t>{product.entries()});
+    to = own.mutable_data(), values = own;
+  }
+  product.write(crow.mutable_data(), col.mutable_data(), to);
+  return {crow, col, values};
+}
+
+std::tuple<Array<int64_t>, Array<int64_t>, py::object> masked_on(
+    const std::string& isa, const Array<int64_t>& a_crow, const Array<int32_t>& a_col, const py::array& a_values,
+    const Array<int64_t>& b_crow, const Array<int32_t>& b_col, const py::array& b_values, int64_t columns, int semiring,
+    const Array<int64_t>& mask_crow, const Array<int32_t>& mask_col) {
+  const Operands of(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
+  const Pattern mask = fitting(mask_crow, mask_col, columns, of.a);
+  const Masked product(isa_named(isa),
+                       {of.a, of.b, mask, of.a_values.data(), of.b_values.data(), of.type, semiring_of(semiring)});
+  return written(product, mask.rows, &a_values);
+}
+
+std::pair<Array<int64_t>, Array<int64_t>> masked_pattern_on(const std::string& isa, const Array<int64_t>& a_crow,
+                                                            const Array<int32_t>& a_col, const Array<int64_t>& b_crow,
+                                                            const Array<int32_t>& b_col, int64_t columns,
+                                                            const Array<int64_t>& mask_crow,
+                                                            const Array<int32_t>& mask_col) {
+  const Pattern a = pattern_of(a_crow, a_col, b_crow.size() - 1, "a"), b = pattern_of(b_crow, b_col, columns, "b");
+  const Pattern mask = fitting(mask_crow, mask_col, columns, a);
+  const Masked product(isa_named(isa), {a, b, mask, nullptr, nullptr, ValueType::boolean, Semiring::or_and});
+  const auto out = written(product, mask.rows, nullptr);
+  return {std::get<0>(out), std::get<1>(out)};
+}
+
+}  // namespace
+
+void bind_spgemm_numeric(py::module_& module) {
+  py::module_ kernels = module.attr("kernels");
+  const auto isa = py::arg("isa"), a_crow = py::arg("a_crow"), a_col = py::arg("a_col"), b_crow = py::arg("b_crow"),
+             b_col = py::arg("b_col"), crow = py::arg("crow"), col = py::arg("col"), columns = py::arg("columns"),
+             semiring = py::arg("semiring"), a_values = py::arg("a_values"), b_values = py::arg("b_values"),
+             mask_crow = py::arg("mask_crow"), mask_col = py::arg("mask_col");
+  kernels.def("spgemm_inspect", inspect_on<int32_t>, isa, py::arg("crow").noconvert(), py::arg("col").noconvert(),
+              columns);
+  kernels.def("spgemm_inspect", inspect_on<int64_t>, isa, crow, col, columns);
+  kernels.def("spgemm_numeric", numeric_on, isa, a_crow, a_col, a_values, b_crow, b_col, b_values, crow, col, columns,
+              semiring, py::arg("covers"));
+  kernels.def("spgemm_gradients", gradients_on, isa, py::arg("gradient"), a_crow, a_col, a_values, b_crow, b_col,
+              b_values, crow, col, columns, py::arg("of_a"), py::arg("of_b"));
+  kernels.def("spgemm_winners", winners_on, isa, a_crow, a_col, a_values, b_crow, b_col, b_values, crow, col, columns,
+              semiring);
+  kernels.def("spgemm_masked", masked_on, isa, a_crow, a_col, a_values, b_crow, b_col, b_values, columns, semiring,
+              mask_crow, mask_col);
+  kernels.def("spgemm_masked_pattern", masked_pattern_on, isa, a_crow, a_col, b_crow, b_col, columns, mask_crow,
+              mask_col);
+}
