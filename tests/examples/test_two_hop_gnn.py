@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,8 @@ def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str])
 @pytest.mark.slow
 def test_whole_run(tmp_path: Path) -> None:
     picture = tmp_path / "hops.png"
-    stdout = EXAMPLE.run("--out", str(picture))
+    stdout = EXAMPLE.run("--labelled", "5", "--seeds", "3", "--out", str(picture))
     assert EXAMPLE.drew(picture)
-    assert "two hops, learned" in stdout
+    row = r"{} +[│|] +([\d.]+) ±"
+    one, two = (float(re.search(row.format(name), stdout)[1]) for name in ("one hop", "two hops, learned"))
+    assert two > one + 2
