@@ -166,6 +166,21 @@ def test_cancelled_sums(isa):
     assert values.tolist() == [[1, 0, -np.inf]]
 
 
+def test_flushed_denormals(isa):
+    """Where the processor makes denormals zeros, a sum that becomes one is an entry still."""
+    smallest = np.finfo(np.float32).tiny
+    b = np.array([0, 1, 2]), np.array([3, 3], np.int32), np.array([smallest, -1.5 * smallest], np.float32)
+    a = np.array([0, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not flush denormals")
+    try:
+        values, indices = _C.kernels.spgemm_topk(isa, *a, *b, 5, 2)
+    finally:
+        torch.set_flush_denormal(False)
+    assert indices.tolist() == [[3, -1]]
+    assert values.tolist() == [[0, -np.inf]]
+
+
 @pytest.mark.parametrize("k", [0, 1, 99, 100, 101, 5000])
 def test_any_k(isa, k):
     check(isa, sparse(3, 8, 0.8, 9), sparse(8, 100, 0.9, 10), 100, k)

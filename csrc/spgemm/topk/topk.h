@@ -28,18 +28,20 @@ struct Found {
   int64_t count, room;
 };
 
-// Loops over the columns of a window [base, base + width), by instruction set.
+// Loops over the columns of a window [base, base + width), by instruction set. A column without products has the sum -0,
+// which no sum of products is where none of them is 0.
 template <class Value>
 struct TopkKernels {
   // How many of the first of `count` columns lie in the window, up to the first that does not. `least` becomes the least
-  // of their values, or 0 where one is not above 0.
+  // magnitude of their values, or 0 where one is NaN.
   int64_t (*inspect)(const int32_t* col, const Value* values, int64_t count, int32_t base, int32_t width, Value* least);
   // sums += factor · row over whole rows; width is a multiple of 16.
   void (*add)(Value* sums, const Value* row, int64_t width, Value factor);
-  // Sums from `begin` on that are at least `floor` are found, and set to 0 as all others. Ends before the room does:
-  // returns the column up to which it came. width is a multiple of 16.
-  int64_t (*collect)(Value* sums, int64_t begin, int64_t width, int32_t base, Value floor, Found<Value>* found);
-  // The same among marked columns, whose marks are cleared; `all`: whatever the sum is.
+  // Sums but -0 from `begin` on that are at least `floor` (`all`: whatever they are) are found, and all set to -0. Ends
+  // before the room does: returns the column up to which it came. width is a multiple of 16.
+  int64_t (*collect)(Value* sums, int64_t begin, int64_t width, int32_t base, Value floor, bool all,
+                     Found<Value>* found);
+  // The same among marked columns, whose marks are cleared.
   int64_t (*collect_marked)(Value* sums, uint8_t* marks, int64_t begin, int64_t width, int32_t base, Value floor,
                             bool all, Found<Value>* found);
 };

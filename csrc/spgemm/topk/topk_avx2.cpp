@@ -19,6 +19,10 @@ struct Floats {
   static unsigned at_least(Vector x, Vector floor) {
     return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(x, floor, _CMP_GE_OQ)));
   }
+  static unsigned same_bits(Vector x, Vector y) {
+    const __m256i same = _mm256_cmpeq_epi32(_mm256_castps_si256(x), _mm256_castps_si256(y));
+    return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(same)));
+  }
 };
 struct Doubles {
   using Value = double;
@@ -31,6 +35,10 @@ struct Doubles {
   static unsigned at_least(Vector x, Vector floor) {
     return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(x, floor, _CMP_GE_OQ)));
   }
+  static unsigned same_bits(Vector x, Vector y) {
+    const __m256i same = _mm256_cmpeq_epi64(_mm256_castpd_si256(x), _mm256_castpd_si256(y));
+    return static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(same)));
+  }
 };
 
 int64_t inspect_f32(const int32_t* col, const float* values, int64_t count, int32_t base, int32_t width, float* least) {
@@ -42,7 +50,7 @@ int64_t inspect_f32(const int32_t* col, const float* values, int64_t count, int3
     const __m256i at = _mm256_sub_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(col + i)), low);
     const __m256i inside = _mm256_cmpeq_epi32(_mm256_min_epu32(at, last), at);
     if (_mm256_movemask_epi8(inside) != -1) break;
-    const __m256 v = _mm256_loadu_ps(values + i);
+    const __m256 v = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_loadu_ps(values + i));
     good = _mm256_and_ps(good, _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_GT_OQ));
     lowest = _mm256_min_ps(lowest, v);
   }
@@ -68,18 +76,21 @@ void add(Value* sums, const Value* row, int64_t width, Value factor) {
 }
 
 template <class Type, class Value = typename Type::Value>
-int64_t collect(Value* sums, int64_t begin, int64_t width, int32_t base, Value floor, Found<Value>* found) {
-  const typename Type::Vector least = Type::all(floor), zero = Type::all(0);
+int64_t collect(Value* sums, int64_t begin, int64_t width, int32_t base, Value floor, bool all, Found<Value>* found) {
+  const typename Type::Vector least = Type::all(floor), untouched = Type::all(Value(-0.0));
+  constexpr unsigned lanes = (1u << Type::lanes) - 1;
   for (int64_t i = begin; i < width; i += Type::lanes) {
-    unsigned wanted = Type::at_least(Type::load(sums + i), least);
+    const typename Type::Vector sum = Type::load(sums + i);
+    unsigned wanted = all ? lanes : Type::at_least(sum, least);
     if (__builtin_expect(wanted != 0, 0)) {
+      wanted &= ~Type::same_bits(sum, untouched);
       if (found->count + 16 > found->room) return i;
       for (; wanted != 0; wanted &= wanted - 1) {
         const int lane = __builtin_ctz(wanted);
         keep(sums[i + lane], base + static_cast<int32_t>(i) + lane, true, found);
       }
     }
-    Type::store(sums + i, zero);
+    Type::store(sums + i, untouched);
   }
   return width;
 }
@@ -94,9 +105,10 @@ int64_t collect_marked(Value* sums, uint8_t* marks, int64_t begin, int64_t width
     if (found->count + 16 > found->room) return i;
     for (; marked != 0; marked &= marked - 1) {
       const int lane = __builtin_ctz(marked);
-      keep(sums[i + lane], base + static_cast<int32_t>(i) + lane, all || sums[i + lane] >= floor, found);
+      const Value sum = sums[i + lane] + Value(0);
+      keep(sum, base + static_cast<int32_t>(i) + lane, all || sum >= floor, found);
     }
-    for (int64_t j = i; j < i + 16; j += Type::lanes) Type::store(sums + j, Type::all(0));
+    for (int64_t j = i; j < i + 16; j += Type::lanes) Type::store(sums + j, Type::all(Value(-0.0)));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(marks + i), _mm_setzero_si128());
   }
   return width;

@@ -27,7 +27,7 @@ int64_t inspect_f32(const int32_t* col, const float* values, int64_t count, int3
     const __m512i at = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(lanes, col + i), low);
     const __mmask16 outside = static_cast<__mmask16>(~_mm512_mask_cmplt_epu32_mask(lanes, at, size));
     const __mmask16 inside = outside == 0 ? 0xffff : static_cast<__mmask16>((1u << __builtin_ctz(outside)) - 1);
-    const __m512 v = _mm512_maskz_loadu_ps(inside, values + i);
+    const __m512 v = _mm512_abs_ps(_mm512_maskz_loadu_ps(inside, values + i));
     bad |= _mm512_mask_cmp_ps_mask(inside, v, _mm512_setzero_ps(), _CMP_NGT_UQ);
     lowest = _mm512_mask_min_ps(lowest, inside, lowest, v);
     if (outside != 0) {
@@ -51,34 +51,36 @@ inline void keep_f32(__m512 v, int32_t first, __mmask16 wanted, Found<float>* fo
   found->count += __builtin_popcount(wanted);
 }
 
-int64_t collect_f32(float* sums, int64_t begin, int64_t width, int32_t base, float floor, Found<float>* found) {
-  const __m512 least = _mm512_set1_ps(floor);
+int64_t collect_f32(float* sums, int64_t begin, int64_t width, int32_t base, float floor, bool all,
+                    Found<float>* found) {
+  const __m512 least = _mm512_set1_ps(floor), untouched = _mm512_set1_ps(-0.0f);
   for (int64_t i = begin; i < width; i += 16) {
     const __m512 v = _mm512_loadu_ps(sums + i);
-    const __mmask16 wanted = _mm512_cmp_ps_mask(v, least, _CMP_GE_OQ);
+    const __mmask16 touched = _mm512_cmpneq_epi32_mask(_mm512_castps_si512(v), _mm512_castps_si512(untouched));
+    const __mmask16 wanted = all ? touched : _mm512_mask_cmp_ps_mask(touched, v, least, _CMP_GE_OQ);
     if (__builtin_expect(wanted != 0, 0)) {
       if (found->count + 16 > found->room) return i;
       keep_f32(v, base + static_cast<int32_t>(i), wanted, found);
     }
-    _mm512_storeu_ps(sums + i, _mm512_setzero_ps());
+    _mm512_storeu_ps(sums + i, untouched);
   }
   return width;
 }
 
 int64_t collect_marked_f32(float* sums, uint8_t* marks, int64_t begin, int64_t width, int32_t base, float floor,
                            bool all, Found<float>* found) {
-  const __m512 least = _mm512_set1_ps(floor);
+  const __m512 least = _mm512_set1_ps(floor), untouched = _mm512_set1_ps(-0.0f);
   for (int64_t i = begin; i < width; i += 16) {
     const __m128i flags = _mm_loadu_si128(reinterpret_cast<const __m128i*>(marks + i));
     const __mmask16 marked = _mm_test_epi8_mask(flags, flags);
     if (marked == 0) continue;
-    const __m512 v = _mm512_loadu_ps(sums + i);
+    const __m512 v = _mm512_add_ps(_mm512_loadu_ps(sums + i), _mm512_setzero_ps());
     const __mmask16 wanted = all ? marked : _mm512_mask_cmp_ps_mask(marked, v, least, _CMP_GE_OQ);
     if (wanted != 0) {
       if (found->count + 16 > found->room) return i;
       keep_f32(v, base + static_cast<int32_t>(i), wanted, found);
     }
-    _mm512_storeu_ps(sums + i, _mm512_setzero_ps());
+    _mm512_storeu_ps(sums + i, untouched);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(marks + i), _mm_setzero_si128());
   }
   return width;
@@ -105,34 +107,36 @@ inline void keep_f64(__m512d v, int32_t first, __mmask8 wanted, Found<double>* f
   found->count += __builtin_popcount(wanted);
 }
 
-int64_t collect_f64(double* sums, int64_t begin, int64_t width, int32_t base, double floor, Found<double>* found) {
-  const __m512d least = _mm512_set1_pd(floor);
+int64_t collect_f64(double* sums, int64_t begin, int64_t width, int32_t base, double floor, bool all,
+                    Found<double>* found) {
+  const __m512d least = _mm512_set1_pd(floor), untouched = _mm512_set1_pd(-0.0);
   for (int64_t i = begin; i < width; i += 8) {
     const __m512d v = _mm512_loadu_pd(sums + i);
-    const __mmask8 wanted = _mm512_cmp_pd_mask(v, least, _CMP_GE_OQ);
+    const __mmask8 touched = _mm512_cmpneq_epi64_mask(_mm512_castpd_si512(v), _mm512_castpd_si512(untouched));
+    const __mmask8 wanted = all ? touched : _mm512_mask_cmp_pd_mask(touched, v, least, _CMP_GE_OQ);
     if (__builtin_expect(wanted != 0, 0)) {
       if (found->count + 16 > found->room) return i;
       keep_f64(v, base + static_cast<int32_t>(i), wanted, found);
     }
-    _mm512_storeu_pd(sums + i, _mm512_setzero_pd());
+    _mm512_storeu_pd(sums + i, untouched);
   }
   return width;
 }
 
 int64_t collect_marked_f64(double* sums, uint8_t* marks, int64_t begin, int64_t width, int32_t base, double floor,
                            bool all, Found<double>* found) {
-  const __m512d least = _mm512_set1_pd(floor);
+  const __m512d least = _mm512_set1_pd(floor), untouched = _mm512_set1_pd(-0.0);
   for (int64_t i = begin; i < width; i += 8) {
     const __m128i flags = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(marks + i));
     const __mmask8 marked = static_cast<__mmask8>(_mm_test_epi8_mask(flags, flags));
     if (marked == 0) continue;
-    const __m512d v = _mm512_loadu_pd(sums + i);
+    const __m512d v = _mm512_add_pd(_mm512_loadu_pd(sums + i), _mm512_setzero_pd());
     const __mmask8 wanted = all ? marked : _mm512_mask_cmp_pd_mask(marked, v, least, _CMP_GE_OQ);
     if (wanted != 0) {
       if (found->count + 16 > found->room) return i;
       keep_f64(v, base + static_cast<int32_t>(i), wanted, found);
     }
-    _mm512_storeu_pd(sums + i, _mm512_setzero_pd());
+    _mm512_storeu_pd(sums + i, untouched);
     _mm_storel_epi64(reinterpret_cast<__m128i*>(marks + i), _mm_setzero_si128());
   }
   return width;

@@ -19,7 +19,8 @@ int64_t inspect_loop(const int32_t* col, const Value* values, int64_t count, int
   Value lowest = *least;
   int64_t i = from;
   for (; i < count && within(col[i], base, width); ++i)
-    if (!(values[i] >= lowest)) lowest = values[i] > 0 ? values[i] : Value(0);
+    if (const Value magnitude = __builtin_fabs(values[i]); !(magnitude >= lowest))
+      lowest = magnitude > 0 ? magnitude : Value(0);
   *least = lowest;
   return i;
 }

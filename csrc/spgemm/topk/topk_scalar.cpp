@@ -2,14 +2,23 @@
 // Windows of sums by what the compiler's baseline gives. Bound: a load, a comparison and a store for every four sums.
 //
 // Sixteen sums are looked at together, since after the first windows hardly one in a thousand is large enough.
+#include <cstring>
 #include <limits>
 
+#include "common/half.h"
 #include "spgemm/topk/topk_loops.h"
 
 namespace warphash::spgemm {
 namespace {
 
 constexpr int64_t group = 16;
+
+bool touched(float sum) { return bits_of_float(sum) != 0x80000000; }
+bool touched(double sum) {
+  uint64_t bits;
+  std::memcpy(&bits, &sum, 8);
+  return bits != uint64_t{1} << 63;
+}
 
 template <class Value>
 int64_t inspect(const int32_t* col, const Value* values, int64_t count, int32_t base, int32_t width, Value* least) {
@@ -18,15 +27,16 @@ int64_t inspect(const int32_t* col, const Value* values, int64_t count, int32_t 
 }
 
 template <class Value>
-int64_t collect(Value* sums, int64_t begin, int64_t width, int32_t base, Value floor, Found<Value>* found) {
+int64_t collect(Value* sums, int64_t begin, int64_t width, int32_t base, Value floor, bool all, Found<Value>* found) {
   for (int64_t i = begin; i < width; i += group) {
     int any = 0;
-    for (int64_t j = i; j < i + group; ++j) any |= sums[j] >= floor;
+    for (int64_t j = i; j < i + group; ++j) any |= all ? touched(sums[j]) : sums[j] >= floor;
     if (any) {
       if (found->count + group > found->room) return i;
-      for (int64_t j = i; j < i + group; ++j) keep(sums[j], base + static_cast<int32_t>(j), sums[j] >= floor, found);
+      for (int64_t j = i; j < i + group; ++j)
+        keep(sums[j], base + static_cast<int32_t>(j), touched(sums[j]) && (all || sums[j] >= floor), found);
     }
-    for (int64_t j = i; j < i + group; ++j) sums[j] = 0;
+    for (int64_t j = i; j < i + group; ++j) sums[j] = Value(-0.0);
   }
   return width;
 }
@@ -40,8 +50,9 @@ int64_t collect_marked(Value* sums, uint8_t* marks, int64_t begin, int64_t width
     if (!any) continue;
     if (found->count + group > found->room) return i;
     for (int64_t j = i; j < i + group; ++j) {
-      keep(sums[j], base + static_cast<int32_t>(j), marks[j] != 0 && (all || sums[j] >= floor), found);
-      sums[j] = 0;
+      const Value sum = sums[j] + Value(0);
+      keep(sum, base + static_cast<int32_t>(j), marks[j] != 0 && (all || sum >= floor), found);
+      sums[j] = Value(-0.0);
       marks[j] = 0;
     }
   }
