@@ -16,7 +16,8 @@ namespace {
 
 constexpr int64_t least_work = 1 << 15;  // of a block: products, and a few for each row and entry
 constexpr int64_t blocks_a_worker = 16;
-constexpr int64_t worth_words = 1 << 16;  // products
+constexpr int64_t worth_words = 1 << 16;                     // products
+constexpr int64_t bytes_an_entry = 8, output_to_words = 11;  // what words may take beside the output
 constexpr int64_t pieces_of_checks = 1 << 16;
 
 struct Kernels {
@@ -112,8 +113,8 @@ Product::Product(Isa isa, const ProductOperands& operands, int64_t* crow)
       for (int64_t k = first; k < last; ++k) check_row(b.col, b.crow[a.col[k]], b.crow[a.col[k] + 1], b.columns);
     });
 
-  if (products >= worth_words && products >= 2 * b.entries) words_ = RowWords::of(b);
-  if (!words_.empty()) operands_.words = WordsOfRows{words_.begin.data(), words_.words.data()};
+  if (products >= worth_words && products >= 2 * b.entries) words_.make(b);
+  if (!words_.empty()) operands_.words = WordsOfRows{words_.begin(), words_.words()};
   cut_blocks();
   over_blocks(cuts_, [&](Scratch& scratch, int64_t first, int64_t last) {
     kernels.count(operands_, scratch, first, last, crow_ + 1);
@@ -138,6 +139,8 @@ void Product::cut_blocks() {
 
 void Product::fill(const ProductValues& values, const ProductOutput& output) {
   const Kernels kernels = kernels_of(isa_);
+  // While entries are counted the output is not there yet; from now on words would stand beside it.
+  if (words_.bytes() > entries() * bytes_an_entry / output_to_words) words_.drop(), operands_.words = {};
   over_blocks(cuts_, [&](Scratch& scratch, int64_t first, int64_t last) {
     kernels.fill({operands_, values, scratch, first, last, crow_, output});
   });

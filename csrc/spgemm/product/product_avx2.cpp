@@ -3,7 +3,7 @@
 // expand, so entries leave windows one by one.
 #include <immintrin.h>
 
-#include "spgemm/product/product_windows.h"
+#include "spgemm/product/product_kernels.h"
 
 namespace warphash::spgemm {
 namespace {

@@ -3,7 +3,7 @@
 // a time; sums stay scalar, since a scatter is slower than the stores it stands for.
 #include <immintrin.h>
 
-#include "spgemm/product/product_windows.h"
+#include "spgemm/product/product_kernels.h"
 
 namespace warphash::spgemm {
 namespace {

@@ -2,7 +2,7 @@
 // Rows of the product without vectors: see product_windows.h. Flags are read eight at a time, as one word.
 #include <cstring>
 
-#include "spgemm/product/product_windows.h"
+#include "spgemm/product/product_kernels.h"
 
 namespace warphash::spgemm {
 namespace {

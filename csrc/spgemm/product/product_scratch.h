@@ -19,9 +19,9 @@ class ZeroedMemory {
   // True where memory is new.
   bool reserve(size_t bytes);
   unsigned char* data() const;
+  void release();
 
  private:
-  void release();
   void* memory_;
   unsigned char* data_;
   size_t size_;

@@ -21,14 +21,14 @@ void over_rows(const Pattern& pattern, Body body) {
 
 }  // namespace
 
-int64_t RowWords::bytes() const {
-  return static_cast<int64_t>(begin.size() * sizeof(int64_t) + words.size() * sizeof(Word));
+void RowWords::drop() {
+  begin_.release(), words_.release();
+  count_ = 0;
 }
 
-RowWords RowWords::of(const Pattern& pattern) {
-  RowWords made;
-  made.begin.resize(static_cast<size_t>(pattern.rows) + 1);
-  int64_t* begin = made.begin.data();
+void RowWords::make(const Pattern& pattern) {
+  begin_.reserve((static_cast<size_t>(pattern.rows) + 1) * sizeof(int64_t));
+  int64_t* begin = reinterpret_cast<int64_t*>(begin_.data());
   over_rows(pattern, [&](int64_t r) {
     const int64_t from = pattern.crow[r], to = pattern.crow[r + 1];
     int32_t words = from < to;
@@ -36,19 +36,20 @@ RowWords RowWords::of(const Pattern& pattern) {
     begin[r + 1] = 2 * words <= to - from ? words : 0;
   });
   for (int64_t r = 0; r < pattern.rows; ++r) begin[r + 1] += begin[r];
-  made.words.resize(static_cast<size_t>(begin[pattern.rows]));
-  if (made.empty()) return {};
+  count_ = begin[pattern.rows];
+  if (empty()) return;
+  words_.reserve(static_cast<size_t>(count_) * sizeof(Word));
+  Word* words = reinterpret_cast<Word*>(words_.data());
   over_rows(pattern, [&](int64_t r) {
     if (begin[r] == begin[r + 1]) return;
     int64_t at = begin[r] - 1;
     int32_t number = -1;
     for (int64_t q = pattern.crow[r]; q < pattern.crow[r + 1]; ++q) {
       const int32_t c = pattern.col[q];
-      if (c >> 4 != number) number = c >> 4, made.words[++at] = {static_cast<uint32_t>(number) * 16, 0};
-      made.words[at].mask |= uint32_t{1} << (c & 15);
+      if (c >> 4 != number) number = c >> 4, words[++at] = {static_cast<uint32_t>(number) * 16, 0};
+      words[at].mask |= uint32_t{1} << (c & 15);
     }
   });
-  return made;
 }
 
 }  // namespace warphash::spgemm

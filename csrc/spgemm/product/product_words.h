@@ -4,8 +4,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
+#include "spgemm/product/product_scratch.h"
 #include "spgemm/spgemm.h"
 
 namespace warphash::spgemm {
@@ -15,15 +15,20 @@ struct Word {
   uint32_t mask;
 };
 
-// Row r has words [begin[r], begin[r + 1]), none where its entries are too far apart. Empty where no row has any.
-struct RowWords {
-  std::vector<int64_t> begin;
-  std::vector<Word> words;
+// Row r has words [begin[r], begin[r + 1]), none where its entries are too far apart.
+class RowWords {
+ public:
+  // Makes words of all rows that have at least two entries a word.
+  void make(const Pattern& pattern);
+  void drop();
+  int64_t bytes() const { return count_ * static_cast<int64_t>(sizeof(Word)); }
+  bool empty() const { return count_ == 0; }
+  const int64_t* begin() const { return reinterpret_cast<const int64_t*>(begin_.data()); }
+  const Word* words() const { return reinterpret_cast<const Word*>(words_.data()); }
 
-  bool empty() const { return words.empty(); }
-  int64_t bytes() const;
-  // Of all rows whose words are at most half of their entries.
-  static RowWords of(const Pattern& pattern);
+ private:
+  ZeroedMemory begin_, words_;
+  int64_t count_ = 0;
 };
 
 }  // namespace warphash::spgemm
