@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -241,6 +243,21 @@ def test_operator(index, dtype):
     expected, where = oracle(tuple(as_numpy[:3]), tuple(as_numpy[3:]), 200, 9)
     np.testing.assert_array_equal(indices.numpy(), where)
     np.testing.assert_array_equal(values.double().numpy(), expected.astype(np.float64))
+
+
+def test_many_small_calls_leave_nothing_behind():
+    a, b = sparse(10, 40, 0.5, 22), sparse(40, 3000, 0.4, 23)
+    call = _C.kernels.spgemm_topk
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    for _ in range(50):
+        call("scalar", *a, *b, 3000, 10)
+    before = resident()
+    for _ in range(1000):
+        call("scalar", *a, *b, 3000, 10)
+    assert resident() - before < 1 << 20
 
 
 def broken(a: Csr, b: Csr) -> list[tuple[str, Csr, Csr, str]]:
