@@ -12,7 +12,7 @@ import warphash  # noqa: F401  (registers the CPU operators)
 from cuda_emulation.emulated import MODE
 from cuda_emulation.operators import load_operators
 
-from .test_emulated_numeric import KERNELS, PROBLEMS, Csr, as_tensor, other_pattern, problem, values_for
+from .test_emulated_numeric import KERNELS, PROBLEMS, Csr, as_tensor, csr_of, other_pattern, problem, sparse, values_for
 
 pytestmark = pytest.mark.skipif(MODE != "plain", reason="the kernels are checked in the other modes by their own tests")
 
@@ -69,6 +69,18 @@ def test_gradients(emulated: Any, name: str, dtype: torch.dtype) -> None:
             where = tuple(tensor.to(index) for tensor in pattern.tensors())
             for wanted in ((True, True), (True, False), (False, True), (False, False)):
                 same(emulated, "spgemm_gradients", gradient, *operands, *where, b.columns, *wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_gradients_of_many_products(emulated: Any, dtype: torch.dtype) -> None:
+    """From 2^18 products on, sums of b's gradient are made in blocks of rows, whose bits show where they end."""
+    generator = np.random.default_rng(6)
+    a, b = csr_of(sparse(generator, 70, 60, 0.9)), csr_of(sparse(generator, 60, 90, 0.9))
+    pattern = csr_of(np.ones((70, 90)))
+    of_a, of_b, gradient = (torch.randn(len(operand.col)).to(dtype) for operand in (a, b, pattern))
+    operands = (*with_values(a, of_a, torch.int32), *with_values(b, of_b, torch.int32))
+    where = tuple(tensor.to(torch.int32) for tensor in pattern.tensors())
+    same(emulated, "spgemm_gradients", gradient, *operands, *where, b.columns, True, True)
 
 
 def test_last_line_of_checks(emulated: Any) -> None:

@@ -11,13 +11,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "spgemm/numeric/gradient_blocks.h"
 #include "spgemm/numeric/numeric.h"
 #include "spgemm/numeric/numeric_driver.h"
 
 namespace warphash::spgemm {
 namespace {
-
-constexpr int64_t most_blocks = 16, products_a_sum = 4, worth_blocks = 1 << 18;
 
 GradientRows kernel_for(Isa isa, ValueType type) {
   require(isa);
@@ -44,7 +43,7 @@ std::vector<Block<Sum>> blocks_of(const GradientJob& job, const RowWork& work) {
   const int64_t room = 2 * (job.a.entries + job.b.entries + job.pattern.entries);
   int64_t count = 1;
   if (products >= worth_blocks)
-    count = std::clamp<int64_t>(std::min(products / products_a_sum, room) / job.b.entries, 1, most_blocks);
+    count = std::clamp<int64_t>(std::min(products / products_a_sum, room) / job.b.entries, 1, most_gradient_blocks);
   std::vector<Block<Sum>> blocks;
   for (int64_t block = 0; block < count; ++block)
     blocks.push_back({block == 0 ? 0 : blocks.back().end,

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "spgemm/inspect/inspect.h"
+#include "spgemm/numeric/gradient_blocks.h"
 #include "spgemm/spgemm_blocks.h"
 #include "spgemm/spgemm_renumbered.h"
 #include "spgemm/spgemm_workspace.h"
@@ -39,7 +40,7 @@ inline int64_t products_of(const Pattern& a, const Pattern& b, int64_t begin, in
 
 // About how many products there are: of each 16 runs of 64 entries of a one is counted.
 inline int64_t about_products(const Pattern& a, const Pattern& b) {
-  constexpr int64_t run = 64, runs = 16;
+  constexpr int64_t run = sampled_run, runs = sampled_runs;
   if (a.entries < run * runs) return products_of(a, b, 0, a.entries);
   int64_t counted = 0, products = 0;
   for (int64_t entry = 0; entry < a.entries; entry += run * runs) {

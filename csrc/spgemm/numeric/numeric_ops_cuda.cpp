@@ -8,13 +8,12 @@
 
 #include "common/stream.h"
 #include "common/torch_sort.h"
+#include "spgemm/numeric/gradient_blocks.h"
 #include "spgemm/numeric/numeric.cuh"
 #include "spgemm/spgemm_typed_operands.h"
 
 namespace warphash::spgemm {
 namespace {
-
-constexpr int64_t worth_blocks = 1 << 18;  // products; as in gradients.cpp
 
 // What the three operators take.
 struct Operands {

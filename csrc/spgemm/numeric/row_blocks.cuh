@@ -4,13 +4,13 @@
 // entries, and the sizes of the operands.
 #pragma once
 
+#include "spgemm/numeric/gradient_blocks.h"
 #include "spgemm/numeric/long_rows.cuh"
 
 namespace warphash::spgemm {
 namespace {
 
-constexpr int most_row_blocks_of_b = 16;
-constexpr int64_t products_a_sum = 4, sampled_run = 64, sampled_period = 1024;
+constexpr int64_t sampled_period = sampled_run * sampled_runs;
 constexpr int32_t no_row = 0x7fffffff;
 
 struct RowBlocks {
@@ -19,7 +19,7 @@ struct RowBlocks {
 
   explicit RowBlocks(Arena& arena) {
     products = arena.take<unsigned long long>(1);
-    starts = arena.take<int32_t>(most_row_blocks_of_b + 1);
+    starts = arena.take<int32_t>(most_gradient_blocks + 1);
   }
 };
 
@@ -49,12 +49,12 @@ __global__ void __launch_bounds__(32) find_blocks(const Pattern a, const Pattern
     products = static_cast<int64_t>(double(products) * double(a.entries) / double(sampled_entries(a.entries)));
   if (products >= worth_blocks) {
     const int64_t room = 2 * (a.entries + b.entries + pattern.entries);
-    count = min(max(min(products / products_a_sum, room) / b.entries, int64_t{1}), int64_t{most_row_blocks_of_b});
+    count = min(max(min(products / products_a_sum, room) / b.entries, int64_t{1}), most_gradient_blocks);
   }
   // Entries of A and of the pattern, and rows, before a row.
   const auto before = [&](int64_t row) { return a.crow[row] + pattern.crow[row] + row; };
   const int64_t block = threadIdx.x;
-  if (block > most_row_blocks_of_b) return;
+  if (block > most_gradient_blocks) return;
   int64_t low = 0, high = a.rows;
   if (block > 0 && block < count) {
     const int64_t work = before(a.rows) / count * block;
