@@ -14,9 +14,11 @@ namespace warphash::spgemm {
 // twice and for the pattern's once.
 class Renumbered {
  public:
+  // Sorting the columns costs more than a row of a few hundred places an entry; beyond a gigabyte the row itself does.
   static bool worth_it(const Pattern& b, const Pattern& pattern) {
-    constexpr int64_t wide = 1 << 20, unused = 16;
-    return b.columns > wide && b.columns / unused > b.entries + pattern.entries;
+    constexpr int64_t wide = 1 << 16, very_wide = 1 << 28;
+    const int64_t entries = b.entries + pattern.entries;
+    return (b.columns > wide && b.columns / 256 > entries) || (b.columns > very_wide && b.columns / 16 > entries);
   }
   Renumbered(const Pattern& b, const Pattern& pattern)
       : names_(b.col, b.col + b.entries), b_col_(b.entries), pattern_col_(pattern.entries) {

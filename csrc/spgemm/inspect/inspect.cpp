@@ -21,7 +21,11 @@ constexpr int64_t piece = 1 << 14, worth_threads = 1 << 16;
 template <class Index>
 const ColumnKernels<Index>& kernels_for(Isa isa) {
   require(isa);
-  return column_kernels_scalar(Index{});
+  switch (isa) {
+    case Isa::scalar: return column_kernels_scalar(Index{});
+    case Isa::avx2: return column_kernels_avx2(Index{});
+    default: return column_kernels_avx512(Index{});
+  }
 }
 
 // Calls body(begin, end) for pieces of [0, count).

@@ -23,7 +23,7 @@ Inspection inspect(Isa isa, const int64_t* crow, const int64_t* col, int64_t row
 void check_pointers(const Pattern& pattern, const char* name);
 void check_bounds(Isa isa, const Pattern& pattern, const char* name);
 
-// By instruction set: positions of entries in [begin, end) of a piece of columns.
+// By instruction set; chosen by the type of the argument. At most 2^31 columns at a time.
 template <class Index>
 struct ColumnKernels {
   // Whether all are in [0, columns).
@@ -33,5 +33,9 @@ struct ColumnKernels {
 };
 const ColumnKernels<int32_t>& column_kernels_scalar(int32_t);
 const ColumnKernels<int64_t>& column_kernels_scalar(int64_t);
+const ColumnKernels<int32_t>& column_kernels_avx2(int32_t);
+const ColumnKernels<int64_t>& column_kernels_avx2(int64_t);
+const ColumnKernels<int32_t>& column_kernels_avx512(int32_t);
+const ColumnKernels<int64_t>& column_kernels_avx512(int64_t);
 
 }  // namespace warphash::spgemm

@@ -22,7 +22,7 @@ bool columns_inside(const Index* col, int64_t count, int64_t columns) {
 
 template <class Index>
 int64_t column_descents(const Index* col, int64_t count) {
-  int64_t descents = 0;
+  Index descents = 0;  // as wide as the columns: no conversion in the loop
   for (int64_t i = 1; i < count; ++i) descents += col[i] <= col[i - 1];
   return descents;
 }

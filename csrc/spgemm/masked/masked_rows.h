@@ -25,9 +25,10 @@ int64_t masked_rows(const MaskedJob& job, const MaskedOut& out, MaskedPiece& pie
     const int32_t* col = job.mask.col + from;
     if (!pattern_inside(col, count, job.mask.columns)) return row;
     mark(col, count, dense.marks);
+    const auto marked = [&](int64_t, int64_t place) { return dense.marks[job.b.col[place]]; };
     if constexpr (with_values) {
       for_hits(
-          job.a, job.b, row, col, count, dense.marks,
+          job.a, job.b, row, col, count, marked,
           [&](int64_t entry, int64_t place) {
             const int32_t column = job.b.col[place];
             dense.hits[column] = 1;
@@ -35,7 +36,7 @@ int64_t masked_rows(const MaskedJob& job, const MaskedOut& out, MaskedPiece& pie
           },
           b_values);
     } else {
-      for_hits(job.a, job.b, row, col, count, dense.marks,
+      for_hits(job.a, job.b, row, col, count, marked,
                [&](int64_t, int64_t place) { dense.hits[job.b.col[place]] = 1; });
     }
     const int32_t* names = job.names == nullptr ? col : job.names + from;

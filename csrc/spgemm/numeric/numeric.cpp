@@ -14,8 +14,6 @@ void numeric(Isa isa, const NumericJob& given) {
   const NumericRows rows = numeric_rows_scalar(given.type, given.semiring);
   NumericJob job = given;
   const CheckedOperands operands(isa, job.a, job.b, job.pattern, "the pattern");
-  // Most products fall on a pattern that is hardly smaller: then marks save nothing.
-  constexpr int64_t much_smaller = 8;
   const bool marked = !job.covers && about_products(job.a, job.b) > much_smaller * job.pattern.entries;
   FirstRow broken;
   const RowWork work = {job.a.crow, job.pattern.crow, job.a.rows};

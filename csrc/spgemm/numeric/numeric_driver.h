@@ -32,6 +32,9 @@ class DenseRow {
   Workspace memory_;
 };
 
+// Most products fall on a pattern that is not so many times smaller: then marks save nothing.
+constexpr int64_t much_smaller = 8;
+
 inline int64_t products_of(const Pattern& a, const Pattern& b, int64_t begin, int64_t end) {
   int64_t products = 0;
   for (int64_t entry = begin; entry < end; ++entry) products += b.crow[a.col[entry] + 1] - b.crow[a.col[entry]];

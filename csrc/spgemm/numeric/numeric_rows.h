@@ -91,12 +91,12 @@ inline void clear_products(const Pattern& a, const Pattern& b, int64_t row, Valu
 constexpr int64_t found_at_once = 512;
 constexpr int64_t searched = 32;  // a row of b so many times longer than the pattern's is searched, not read
 
-// Calls hit(entry of a, position in b) for each product of the row on the pattern's columns, which are marked, in order of
-// a's entries. No branch depends on the marks: each product is written down, and stays where its column is marked; what
-// stayed of several rows of b is done in one go.
-template <class Hit, class... Values>
-inline void for_hits(const Pattern& a, const Pattern& b, int64_t row, const int32_t* col, int64_t count,
-                     const uint8_t* marks, Hit&& hit, const Values*... b_values) {
+// Calls hit(entry of a, position in b) for each product of the row that falls on the pattern's columns and is kept, in order
+// of a's entries; keep(entry, position) is 0 for products elsewhere. No branch depends on it: each product is written down,
+// and stays if it is kept; what stayed of several rows of b is done in one go.
+template <class Keep, class Hit, class... Values>
+inline void for_hits(const Pattern& a, const Pattern& b, int64_t row, const int32_t* col, int64_t count, Keep&& keep,
+                     Hit&& hit, const Values*... b_values) {
   int64_t entries[found_at_once], places[found_at_once], found = 0;
   const auto do_found = [&] {
     for (int64_t i = 0; i < found; ++i) hit(entries[i], places[i]);
@@ -112,7 +112,7 @@ inline void for_hits(const Pattern& a, const Pattern& b, int64_t row, const int3
       for (int64_t i = 0; i < count && at < b_end; ++i) {
         for (int64_t left = b_end - at; left > 1; left -= left / 2)
           at += b.col[at + left / 2 - 1] < col[i] ? left / 2 : 0;
-        if (b.col[at] == col[i]) hit(entry, at);
+        if (b.col[at] == col[i] && keep(entry, at)) hit(entry, at);
       }
       continue;
     }
@@ -121,7 +121,7 @@ inline void for_hits(const Pattern& a, const Pattern& b, int64_t row, const int3
       const int64_t stop = b_end - at > found_at_once ? at + found_at_once : b_end;
       for (; at < stop; ++at) {
         entries[found] = entry, places[found] = at;
-        found += marks[b.col[at]];
+        found += keep(entry, at);
       }
     }
   }
@@ -156,7 +156,7 @@ int64_t numeric_rows(const NumericJob& job, int64_t begin, int64_t end, void* al
     } else {
       mark(col, count, marks);
       for_hits(
-          job.a, job.b, row, col, count, marks,
+          job.a, job.b, row, col, count, [&](int64_t, int64_t at) { return marks[job.b.col[at]]; },
           [&](int64_t entry, int64_t at) {
             Value& sum = sums[job.b.col[at]];
             sum = Ring::plus(sum, Ring::times(a_values[entry], b_values[at]));
