@@ -40,6 +40,8 @@ struct WinnerJob {
   int64_t *from_a, *from_b;  // [pattern.entries]
 };
 
+// Working memory: a worker has a value for each column, with marks a byte more, for winners 16 bytes more. Gradients of b:
+// the blocks' sums besides, at most two for each entry of a, b and the pattern, and of half types a float for each of b's.
 // All throw std::invalid_argument and std::out_of_range for operands that would lead outside of their arrays.
 void numeric(Isa isa, const NumericJob& job);
 void gradients(Isa isa, const GradientJob& job);
