@@ -26,8 +26,9 @@ struct MaskedPiece {
   int64_t begin, end, entries;
 };
 
-// Works on making it, in memory of the mask's size and a value and two bytes a column and worker, and gives the result in arrays of exactly its own. Throws
-// std::invalid_argument and std::out_of_range for operands that would lead outside of their arrays.
+// Works on making it, in memory of the mask's size besides a value and two bytes a column for each worker, and gives the
+// result in arrays of exactly its own. Throws std::invalid_argument and std::out_of_range for operands that would lead
+// outside of their arrays.
 class Masked {
  public:
   Masked(Isa isa, const MaskedJob& job);
