@@ -142,6 +142,29 @@ def test_gradients(isa, name, dtype):
     assert bits(*gradients("scalar", of, g, a, b, True, True)) == bits(found_a, found_b)
 
 
+def test_gradients_leave_nothing_to_the_next_row(isa):
+    """A wide product's pattern may have columns that b has not, before and behind one that it has."""
+    b = Pattern(torch.tensor([0, 1]), torch.tensor([500], dtype=torch.int32))
+    a = Pattern(torch.tensor([0, 1, 2]), torch.tensor([0, 0], dtype=torch.int32))
+    pattern = Pattern(torch.tensor([0, 3, 4]), torch.tensor([400, 500, 600, 300], dtype=torch.int32))
+    of, ones = Case(a, b, pattern, 1 << 20), torch.ones(2)
+    found = gradients(isa, of, torch.tensor([1.0, 2, 3, 4]), ones, torch.ones(1), True, True)
+    assert [x.tolist() for x in found] == [[2, 0], [2]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_gradients_of_entries_that_meet_nothing(isa, dtype):
+    """A block of rows whose part of b is empty has gradients of zero all the same."""
+    b = pattern_of(np.arange(2)[:, None] < np.ones(1000, int))
+    a = pattern_of(np.arange(2000)[:, None] // 1000 == np.arange(2))
+    of = Case(a, b, pattern_of(np.ones((2000, 1), bool)), 1000)
+    g, a_values, b_values = (torch.ones(len(x.col), dtype=dtype) for x in (of.pattern, of.a, of.b))
+    left = [np.full(2000, 7, a_values.numpy().dtype) for _ in range(4)]
+    del left  # so that memory which is not written shows
+    found = gradients(isa, of, g, a_values, b_values, True, True)[0]
+    assert torch.equal(found, (torch.arange(2000) < 1000).to(dtype))
+
+
 @pytest.mark.parametrize("near", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
 def test_gradients_in_blocks(isa, dtype, near):

@@ -147,6 +147,10 @@ def test_bad_operands(isa):
         call(a, b._replace(col=np.zeros_like(b.col)))
     with pytest.raises(ValueError, match="excluded pattern must have the shape"):
         call(a, b, exclude=scattered(3, 6, 2, 0))
+    for columns in ([3, 1], [2, 2], [-1, 2], [2, 6]):
+        exclude = from_rows([np.array(columns), *[np.array([], int)] * 3], 6)
+        with pytest.raises((ValueError, IndexError), match="the excluded pattern's columns must"):
+            call(a, b, exclude=exclude)
     with pytest.raises(ValueError, match="semiring must be"):
         call(a, b, 4)
     with pytest.raises(ValueError, match="isa must be"):

@@ -13,12 +13,13 @@ namespace {
 
 constexpr int64_t lanes = 16;
 
-// Where the columns stand close, all from the first to the last are cleared by whole vectors.
+// Where the columns stand close, all from the first to the last are cleared by whole vectors. A row that begins with -1 may
+// have any column behind it, and -1 again at its end.
 template <class Value>
 inline void clear_row(const int32_t* col, int64_t count, Value* row) {
   if (count == 0) return;
   const int64_t first = col[0], last = col[count - 1];
-  if (first > last || last - first >= 16 * count) {
+  if (first < 0 || first > last || last - first >= 16 * count) {
     for (int64_t i = 0; i < count; ++i) row[col[i]] = 0;
     return;
   }

@@ -33,7 +33,7 @@ GradientRows kernel_for(Isa isa, ValueType type) {
 template <class Sum>
 struct Block {
   int64_t begin, end, from = 0, to = 0;
-  std::unique_ptr<Workspace> own = nullptr;  // none: the result itself
+  std::unique_ptr<Workspace> own = nullptr;  // none: the first block, or no entries to sum
   Sum* sums = nullptr;                       // of entry 0, though only [from, to) exist
 };
 
@@ -87,10 +87,10 @@ void gradients_of(const GradientJob& job, GradientRows rows) {
   const Workspace widened(in_place ? 0 : job.b.entries * int64_t{sizeof(Sum)}, true);
   Sum* sums = in_place ? static_cast<Sum*>(job.of_b) : widened.as<Sum>();
   if (in_place) std::fill_n(sums, job.b.entries, Sum(0));
-  blocks[0].sums = sums;
+  for (Block<Sum>& block : blocks) block.sums = sums;
   for (size_t block = 1; block < blocks.size(); ++block) {
     Block<Sum>& own = blocks[block];
-    if (own.from == own.to) continue;
+    if (own.from == own.to) continue;  // its entries of a have gradients all the same
     own.own = std::make_unique<Workspace>((own.to - own.from) * int64_t{sizeof(Sum)}, true);
     own.sums = own.own->template as<Sum>() - own.from;
   }
@@ -105,9 +105,8 @@ void gradients_of(const GradientJob& job, GradientRows rows) {
     for (int64_t task; (task = next.fetch_add(1)) < count * cuts;) {
       const Block<Sum>& block = blocks[task / cuts];
       const int64_t slice = task % cuts;
-      if (block.sums != nullptr)
-        broken.keep(
-            rows(job, {block.begin, block.end, slices[slice], slices[slice + 1]}, gradient.column_0(), block.sums));
+      broken.keep(
+          rows(job, {block.begin, block.end, slices[slice], slices[slice + 1]}, gradient.column_0(), block.sums));
     }
   });
   broken.refuse(job.pattern, "the pattern");

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/parallel.h"
+#include "spgemm/inspect/inspect.h"
 #include "spgemm/product/product_rows.h"
 
 namespace warphash::spgemm {
@@ -33,32 +34,39 @@ Kernels kernels_of(Isa isa) {
   }
 }
 
-void check_pointers(const Pattern& pattern, const char* name) {
-  bool broken = pattern.crow[0] != 0 || pattern.crow[pattern.rows] != pattern.entries;
-  for (int64_t i = 0; i < pattern.rows; ++i) broken |= pattern.crow[i] > pattern.crow[i + 1];
-  if (broken)
-    throw std::invalid_argument(std::string(name) + "'s row pointers must ascend from 0 to its number of entries, " +
-                                std::to_string(pattern.entries));
-}
-
 [[noreturn]] void refuse_column(const char* name, int64_t column, int64_t columns) {
   throw std::out_of_range(std::string(name) + "'s columns must be in [0, " + std::to_string(columns) + "), got " +
                           std::to_string(column));
 }
 
-// Columns [from, to) of one row: kernels read the first and the last one as the ends of what lies between.
-void check_row(const int32_t* col, int64_t from, int64_t to, int64_t columns) {
+// Columns of one row: kernels read b's first and last one as the ends of what lies between, and leave out as many entries
+// where they write as where they count only if what they leave out ascends.
+void check_row(const Pattern& pattern, int64_t row, const char* name) {
+  const int32_t* col = pattern.col;
+  const int64_t from = pattern.crow[row], to = pattern.crow[row + 1];
   bool disordered = false;
   for (int64_t q = from + 1; q < to; ++q) disordered |= col[q - 1] >= col[q];
-  if (from < to && (col[from] < 0 || col[to - 1] >= columns))
-    refuse_column("b", col[from] < 0 ? col[from] : col[to - 1], columns);
-  if (disordered) throw std::invalid_argument("b's columns must ascend strictly in each row");
+  if (from < to && (col[from] < 0 || col[to - 1] >= pattern.columns))
+    refuse_column(name, col[from] < 0 ? col[from] : col[to - 1], pattern.columns);
+  if (disordered) throw std::invalid_argument(std::string(name) + "'s columns must ascend strictly in each row");
 }
 
 template <class Body>
 void in_pieces(int64_t count, int64_t piece, Body body) {
   const int64_t pieces = (count + piece - 1) / piece;
   parallel_tasks_if(pieces > 1, pieces, [&](int64_t p) { body(p * piece, std::min(count, (p + 1) * piece)); });
+}
+
+// Rows with about pieces_of_checks entries at a time.
+template <class Body>
+void in_rows(const Pattern& pattern, Body body) {
+  in_pieces(pattern.rows, std::max<int64_t>(pieces_of_checks / (1 + pattern.entries / (pattern.rows + 1)), 1), body);
+}
+
+void check_rows(const Pattern& pattern, const char* name) {
+  in_rows(pattern, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) check_row(pattern, row, name);
+  });
 }
 
 // Runs body(scratch, first row, last row) on all blocks.
@@ -86,31 +94,28 @@ Product::Product(Isa isa, const ProductOperands& operands, int64_t* crow)
     if (exclude.rows != a.rows || exclude.columns != b.columns)
       throw std::invalid_argument("the excluded pattern must have the shape of the product");
     check_pointers(exclude, "the excluded pattern");
+    check_rows(exclude, "the excluded pattern");
   }
   // Products of each row, for the time being in the place of counts. Where B has more entries than there are products,
   // only those of its rows that are asked for are checked.
-  in_pieces(a.rows, std::max<int64_t>(pieces_of_checks / (1 + a.entries / (a.rows + 1)), 1),
-            [&](int64_t first, int64_t last) {
-              for (int64_t i = first; i < last; ++i) {
-                int64_t products = 0;
-                for (int64_t k = a.crow[i]; k < a.crow[i + 1]; ++k) {
-                  const int64_t row = a.col[k];
-                  if (row < 0 || row >= b.rows) refuse_column("a", row, b.rows);
-                  products += b.crow[row + 1] - b.crow[row];
-                }
-                crow[i + 1] = products;
-              }
-            });
+  in_rows(a, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      int64_t products = 0;
+      for (int64_t k = a.crow[i]; k < a.crow[i + 1]; ++k) {
+        const int64_t row = a.col[k];
+        if (row < 0 || row >= b.rows) refuse_column("a", row, b.rows);
+        products += b.crow[row + 1] - b.crow[row];
+      }
+      crow[i + 1] = products;
+    }
+  });
   int64_t products = 0;
   for (int64_t i = 0; i < a.rows; ++i) products += crow[i + 1];
   if (products >= b.entries)
-    in_pieces(b.rows, std::max<int64_t>(pieces_of_checks / (1 + b.entries / (b.rows + 1)), 1),
-              [&](int64_t first, int64_t last) {
-                for (int64_t r = first; r < last; ++r) check_row(b.col, b.crow[r], b.crow[r + 1], b.columns);
-              });
+    check_rows(b, "b");
   else
     in_pieces(a.entries, pieces_of_checks, [&](int64_t first, int64_t last) {
-      for (int64_t k = first; k < last; ++k) check_row(b.col, b.crow[a.col[k]], b.crow[a.col[k] + 1], b.columns);
+      for (int64_t k = first; k < last; ++k) check_row(b, a.col[k], "b");
     });
 
   if (products >= worth_words && products >= 2 * b.entries) words_.make(b);

@@ -40,8 +40,9 @@ struct ProductOutput {
 
 class Product {
  public:
-  // Checks the operands: std::invalid_argument where row pointers are broken, columns of b do not ascend or sizes do not
-  // fit, std::out_of_range where a column is not in its matrix. Then counts; crow is [rows + 1] row pointers of the product.
+  // Checks the operands: std::invalid_argument where row pointers are broken, columns of b or of what is excluded do not
+  // ascend or sizes do not fit, std::out_of_range where a column is not in its matrix. Then counts; crow is [rows + 1] row
+  // pointers of the product.
   Product(Isa isa, const ProductOperands& operands, int64_t* crow);
 
   int64_t entries() const { return crow_[operands_.a.rows]; }

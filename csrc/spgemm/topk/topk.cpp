@@ -5,11 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "common/parallel.h"
+#include "spgemm/inspect/inspect.h"
 #include "spgemm/topk/topk_block.h"
 
 namespace warphash::spgemm {
@@ -27,15 +26,6 @@ const TopkKernels<Value>& kernels_for(Isa isa) {
     case Isa::avx2: return topk_kernels_avx2(Value());
     default: return topk_kernels_avx512(Value());
   }
-}
-
-void check_pointers(const Pattern& pattern, const char* name) {
-  const auto broken = [&] {
-    throw std::invalid_argument(std::string(name) + "'s row pointers must ascend from 0 to its entries");
-  };
-  if (pattern.crow[0] != 0 || pattern.crow[pattern.rows] != pattern.entries) broken();
-  for (int64_t row = 0; row < pattern.rows; ++row)
-    if (pattern.crow[row + 1] < pattern.crow[row]) broken();
 }
 
 template <class Value>
