@@ -300,8 +300,22 @@ SMALL = csr(torch.ones(3, 3))
         (lambda: wh.nn.GraphPower(2)(torch.ones(3, 3)), TypeError, "to_sparse_csr"),
         (lambda: wh.nn.GraphPower(2)([1]), TypeError, "adjacency must be a torch tensor"),
         (lambda: wh.nn.GraphPower(2)(csr(torch.ones(2, 3))), ValueError, "square"),
-        (lambda: wh.nn.GraphPower(2)(csr(torch.ones(3, 3) > 0)), TypeError, "floating or integer"),
-        (lambda: wh.nn.GraphPower(2, kind="distances")(csr(torch.ones(3, 3) > 0)), TypeError, "floating or integer"),
+        (lambda: wh.nn.GraphPower(2)(csr(torch.ones(3, 3) > 0)), TypeError, "^adjacency must have values of float16"),
+        (
+            lambda: wh.nn.GraphPower(2, kind="distances")(csr(torch.ones(3, 3) > 0)),
+            TypeError,
+            "^adjacency must have values of float16",
+        ),
+        (
+            lambda: wh.nn.GraphPower(2)(csr(torch.ones(3, 3).byte())),
+            TypeError,
+            "^adjacency must have values of float16",
+        ),
+        (
+            lambda: wh.nn.GraphPower(2, kind="distances")(csr(torch.ones(3, 3).byte())),
+            TypeError,
+            "^adjacency must have values of float16",
+        ),
         (lambda: wh.nn.GraphPower(2, normalize="row")(csr(torch.ones(3, 3).long())), TypeError, "normalised"),
         (lambda: wh.nn.neighborhood_tokens(SMALL, max_hops=-1), ValueError, "max_hops"),
         (lambda: wh.nn.neighborhood_tokens(SMALL, max_hops=1, walks=0), ValueError, "walks"),
@@ -329,6 +343,34 @@ def test_wrong_columns_are_refused(options: dict[str, object]) -> None:
     for kind in ("walks", "reach", "shells", "distances"):
         with pytest.raises(ValueError, match="5"):
             wh.nn.GraphPower(2, kind=kind)(wrong)
+
+
+BROKEN = {
+    "start": ([1, 2, 3, 3], [0, 2, 1]),
+    "end": ([0, 2, 2, 2], [0, 2, 1]),
+    "beyond": ([0, 2**50, 2**50, 3], [0, 2, 1]),
+    "descending": ([0, 3, 2, 2], [0, 2]),
+    "negative": ([0, -5, 3, 3], [0, 2, 1]),
+    "column": ([0, 2, 3, 3], [0, 3, 1]),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_broken_graphs_are_refused_by_name(broken: str) -> None:
+    crow, col = (torch.tensor(x) for x in BROKEN[broken])
+    wrong = build(crow, col, torch.ones(len(col)), (3, 3))
+    text = "^adjacency must have (column indices in|row pointers that ascend)"
+    for options in (
+        *({"kind": kind} for kind in ("walks", "reach", "shells", "distances")),
+        {"normalize": "row"},
+        {"normalize": "symmetric"},
+        {"self_loops": True},
+    ):
+        with pytest.raises(ValueError, match=text):
+            wh.nn.GraphPower(2, **options)(wrong)
+    for options in ({}, {"walks": 2}):
+        with pytest.raises(ValueError, match=text):
+            wh.nn.neighborhood_tokens(wrong, max_hops=1, **options)
 
 
 @pytest.mark.cuda

@@ -101,6 +101,15 @@ def test_equal_weights_are_kept_by_index() -> None:
     assert sparse.keep_largest(weights, 0).tolist() == [[0] * 6] * 3
 
 
+def test_pruning_hides_no_nan() -> None:
+    weights = torch.tensor([[1.0, torch.nan, 3, torch.inf], [torch.nan, 2, torch.nan, 1]])
+    kept = sparse.keep_largest(weights, 2)
+    torch.testing.assert_close(
+        kept, torch.tensor([[0, torch.nan, 0, torch.inf], [torch.nan, 0, torch.nan, 0]]), equal_nan=True
+    )
+    assert sparse.keep_largest(weights, 1).isnan().sum(1).tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("agg", ["max", "sum"])
 def test_encode_is_the_rows_that_an_index_takes(agg: str) -> None:
     head = make(agg, top_k=7)

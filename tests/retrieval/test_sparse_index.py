@@ -275,6 +275,7 @@ def test_rows_of_tensors_and_arrays() -> None:
         ("abc", None, 5, TypeError, "ids must be a sequence of rows, got str"),
         ([[0], [1]], [[1.0]], 5, ValueError, "weights must have as many rows as ids, 2, got 1"),
         ([[0], [1, 2]], [[1.0], [1.0]], 5, ValueError, r"weights\[1\] must have 2 numbers, as ids\[1\] has, got 1"),
+        ([[0]], [[1j]], 5, TypeError, r"weights\[0\] must be real numbers, got torch.complex64"),
         ([[0]], [[1.0]], -1, ValueError, "columns must be at least 0"),
         ([[0]], [[1.0]], 2.0, TypeError, "columns must be an int"),
     ],

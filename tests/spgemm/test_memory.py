@@ -40,6 +40,7 @@ print(peak() - before, size)
 
 CALLS = {
     "product": "c = wh.spgemm.matmul(a, b); size = 8 * c._nnz()",
+    "dropped": "b.values()[::1000] = 0; c = wh.spgemm.matmul(a, b, drop_zeros=True); size = 8 * c._nnz()",
     "gradient": "x = a.clone().requires_grad_(); c = wh.spgemm.matmul(x, b); reset(); before = peak(); "
     "size = 8 * c._nnz(); c.values().backward(torch.ones(()).expand(c._nnz()))",
     "topk": "wh.spgemm.topk(a, b, 10); size = 3000 * 10 * 12",
@@ -61,6 +62,11 @@ def test_the_product_takes_little_more_than_its_size() -> None:
     found, size = _peak("product")
     assert size > 2**25
     assert found < 1.1 * size + 2**22
+
+
+def test_without_zeros_it_takes_a_copy_and_the_places_of_what_is_kept() -> None:
+    found, size = _peak("dropped")
+    assert found < 3.2 * size + 2**23
 
 
 def test_topk_never_holds_the_product() -> None:

@@ -119,6 +119,12 @@ def test_pickles_copies_and_moves() -> None:
     on_meta = plan.to("meta")
     out = on_meta.matmul(a.values().to("meta"), b.values().to("meta"))
     assert (out.shape, out.dtype, out.device.type) == (wanted.shape, wanted.dtype, "meta")
+    for wrong, error in (("nowhere", ValueError), ("mps", ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match=r"^device must be"):
+            plan.to(wrong)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"^device must be the CPU or a CUDA device of this machine, got cuda"):
+            plan.to("cuda")
 
 
 # ---- Refusals -------------------------------------------------------------------------------------------------------

@@ -224,3 +224,12 @@ def test_matmul_many() -> None:
     for bad in (A, "ab", 3):
         with pytest.raises(TypeError, match=r"^a must be a list of matrices, got"):
             many(bad, [B])
+
+
+def test_more_entries_than_int32_counts() -> None:
+    many = 50_000
+    left = csr(range(many + 1), [0] * many, torch.ones(many), (many, 1), torch.int32)
+    right = csr([0, many], range(many), torch.ones(many), (1, many), torch.int32)
+    for function in (wh.spgemm.matmul, wh.spgemm.plan):
+        with pytest.raises(ValueError, match=r"^the product has 2500000000 entries, more than int32 .* int64 indices$"):
+            function(left, right)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks, _random, spgemm
-from ..spgemm.csr import build, values_of
+from ..spgemm.csr import VALUES, build, values_of
 from .graph_patterns import diagonal, merged, ones, rows_of, selection, square, with_diagonal
 
 PowerKind = Literal["walks", "reach", "shells", "distances"]
@@ -88,8 +88,8 @@ class GraphPower(nn.Module):
 
         Args:
             adjacency: sparse_csr [N, N], an entry (i, j) for each edge from i to j; unsorted and repeated ones are
-                legal. A floating or integer dtype for ``"walks"`` and ``"distances"`` (floating where it is
-                normalised), any for the others.
+                legal. Float16, bfloat16, float32, float64, int32 or int64 for ``"walks"`` and ``"distances"``
+                (floating where it is normalised), any dtype for the others.
 
         Returns:
             Sparse_csr tensors [N, N], columns ascending: of the adjacency's dtype for ``"walks"`` and ``"distances"``,
@@ -113,9 +113,14 @@ class GraphPower(nn.Module):
             balls.append(start)
         return tuple(balls)
 
+    def _numbers(self, adjacency: Tensor) -> None:
+        """Refuses values that are no numbers or that products do not know."""
+        if adjacency.dtype == torch.bool or adjacency.dtype not in VALUES:
+            known = "float16, bfloat16, float32, float64, int32 or int64"
+            raise TypeError(f"adjacency must have values of {known} for kind={self.kind!r}, got {adjacency.dtype}")
+
     def _walks(self, adjacency: Tensor) -> Iterator[Tensor]:
-        if adjacency.dtype == torch.bool:
-            raise TypeError("adjacency must have a floating or integer dtype for kind='walks', got torch.bool")
+        self._numbers(adjacency)
         if self.normalize is not None and not adjacency.is_floating_point():
             raise TypeError(f"adjacency must have a floating dtype to be normalised, got {adjacency.dtype}")
         if self.self_loops:
@@ -152,8 +157,7 @@ class GraphPower(nn.Module):
         self._planned = (crow.clone(), col.clone())
 
     def _distances(self, adjacency: Tensor) -> Iterator[Tensor]:
-        if adjacency.dtype == torch.bool:
-            raise TypeError("adjacency must have a floating or integer dtype for kind='distances', got torch.bool")
+        self._numbers(adjacency)
         lengths = with_diagonal(adjacency, 0)
         # A row of zeros on the diagonal is the identity of min_plus: the product combines what is stored twice.
         lengths = spgemm.matmul(lengths, diagonal(adjacency, adjacency.dtype, 0), semiring="min_plus")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from .. import _checks, spgemm
-from ..spgemm.csr import build, csr_of, values_of
+from ..spgemm.csr import build, csr_of, indices_of, inspected, values_of
 
 
 def square(name: str, adjacency: Any) -> None:
-    """Refuses what is not a sparse_csr matrix of as many rows as columns."""
+    """Refuses what is not a sparse_csr matrix of as many rows as columns, its indices in range."""
     if not isinstance(adjacency, Tensor):
         raise TypeError(f"{name} must be a torch tensor, got {type(adjacency).__name__}")
     if adjacency.layout != torch.sparse_csr:
@@ -22,6 +22,7 @@ def square(name: str, adjacency: Any) -> None:
         raise ValueError(f"{name} must be square [N, N], got shape {tuple(adjacency.shape)}")
     _checks.device_served(name, adjacency)
     _checks.with_data(name, adjacency)
+    inspected(name, *indices_of(adjacency), adjacency.shape[1])
 
 
 def rows_of(crow: Tensor, count: int) -> Tensor:

@@ -79,13 +79,17 @@ def saturated(logits: Tensor) -> Tensor:
 
 
 def keep_largest(weights: Tensor, top_k: int) -> Tensor:
-    """Zero but for the top_k largest of the last dimension, equal ones by index; gradients reach what is kept."""
+    """Zero but for the top_k largest of the last dimension, equal ones by index; gradients reach what is kept.
+
+    NaN counts as the largest, so that pruning hides none.
+    """
     if top_k >= weights.shape[-1]:
         return weights
     if top_k == 0:
         return weights * 0
-    least = weights.detach().topk(top_k, -1).values[..., -1:]
-    above, equal = weights > least, weights == least
+    ranked = weights.detach().nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    least = ranked.topk(top_k, -1).values[..., -1:]
+    above, equal = ranked > least, ranked == least
     keep = above | (equal & (equal.cumsum(-1) <= top_k - above.sum(-1, keepdim=True)))
     return torch.where(keep, weights, torch.zeros_like(weights))
 

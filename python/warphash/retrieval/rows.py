@@ -46,6 +46,8 @@ def sparse_rows(ids: Sequence[Any], weights: Sequence[Any] | None, columns: int,
     if numbers is not None and len(numbers) != len(given):
         raise ValueError(f"weights must have as many rows as ids, {len(given)}, got {len(numbers)}")
     for row, (part, of_row) in enumerate(zip(given, numbers or [], strict=False)):
+        if of_row.is_complex():
+            raise TypeError(f"weights[{row}] must be real numbers, got {of_row.dtype}")
         if len(part) != len(of_row):
             raise ValueError(f"weights[{row}] must have {len(part)} numbers, as ids[{row}] has, got {len(of_row)}")
     device = next((x.device for x in ids if isinstance(x, Tensor)), torch.device("cpu"))

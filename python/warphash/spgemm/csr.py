@@ -208,7 +208,7 @@ def value_dtypes(semiring: int, a_name: str, a: Tensor, b_name: str, b: Tensor) 
         raise TypeError(f"{a_name} must have numbers as values for semiring {SEMIRINGS[semiring]}, got torch.bool")
 
 
-def _inspected(name: str, crow: Tensor, col: Tensor, columns: int) -> bool:
+def inspected(name: str, crow: Tensor, col: Tensor, columns: int) -> bool:
     """Whether columns of each row ascend; refuses what is no CSR."""
     pointer, place, unsorted = torch.ops.warphash.spgemm_inspect(crow, col, columns).tolist()
     if pointer >= 0:
@@ -290,7 +290,7 @@ def pattern_of(name: str, x: Tensor, index: torch.dtype, validate: bool) -> Patt
     crow, col = indices_of(x)
     canonical = True
     if x.device.type != "meta" and _checks.data_is_checked(validate):
-        canonical = _inspected(name, crow, col, x.shape[1])
+        canonical = inspected(name, crow, col, x.shape[1])
     if crow.dtype != index:
         crow, col = crow.to(index), col.to(index)
     if canonical:

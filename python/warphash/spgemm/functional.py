@@ -57,8 +57,9 @@ def _arranged(p: Problem, a: Tensor, b: Tensor, semiring: int) -> tuple[Tensor, 
 
 def _too_many(error: RuntimeError) -> None:
     """An operator's complaint about int32 indices as that of the function."""
-    if "int32 indices" in str(error):
-        raise ValueError(str(error).splitlines()[0]) from None
+    text = str(error).splitlines()[0]
+    if "int32 indices" in text:  # torch puts the place in the source before it
+        raise ValueError(text[text.index("the product has") :]) from None
 
 
 def _multiplied(
@@ -81,10 +82,13 @@ def _multiplied(
 
 
 def _without_zeros(crow: Tensor, col: Tensor, values: Tensor, semiring: int) -> tuple[Tensor, Tensor, Tensor]:
-    kept = values.detach() != zero(semiring, values.dtype)
-    before = torch.cat([kept.new_zeros(1, dtype=torch.int64), kept.cumsum(0)])
-    places = kept.nonzero().squeeze(1)
-    return before[crow.long()].to(crow.dtype), col[places], values.index_select(0, places)
+    dropped = values.detach() == zero(semiring, values.dtype)
+    if not bool(dropped.any()):
+        return crow, col, values
+    kept = dropped.logical_not_().nonzero().squeeze(1)
+    # Of the kept ones that lie before each row; a sum over all would be one more array of their size.
+    pointers = torch.searchsorted(kept, crow.long()).to(crow.dtype)
+    return pointers, col.index_select(0, kept), values.index_select(0, kept)
 
 
 def matmul(
@@ -111,7 +115,8 @@ def matmul(
             a stored zero is part of it.
         complement: only entries that the mask does not have.
         drop_zeros: leave out entries that equal the empty sum (0, False, +inf, -inf; of integers the largest or least
-            one), as SciPy does. Otherwise every entry that a product reaches is stored, whatever its value.
+            one), as SciPy does, by a copy of the others. Otherwise every entry that a product reaches is stored,
+            whatever its value.
         validate: check row pointers and columns, which on CUDA waits for the device. Without it operands are promised
             to be canonical: columns of a row ascending, distinct and in range.
 

@@ -136,8 +136,15 @@ class Plan:
         return f"Plan({a} by {b} entries: {list(self._shape)} of {self.nnz}, {self.semiring}, {self._crow.device})"
 
     def to(self, device: torch.device | str | int) -> Plan:
-        """The same plan on another device."""
-        target = torch.device(device)
+        """The same plan on another device.
+
+        Raises:
+            TypeError, ValueError: it is no device, or none of this machine that kernels run on.
+        """
+        if isinstance(device, int) and not isinstance(device, bool):
+            device = f"cuda:{device}"
+        on_meta = isinstance(device, torch.device | str) and str(device).startswith("meta")
+        target = torch.device(device) if on_meta else _checks.usable_device("device", device)
         out = copy.copy(self)
         out._a, out._b = self._a.moved(lambda x: x.to(target)), self._b.moved(lambda x: x.to(target))
         out._crow, out._col, out._own_col = (x.to(target) for x in (self._crow, self._col, self._own_col))
