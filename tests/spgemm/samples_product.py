@@ -83,6 +83,17 @@ def cases() -> dict[str, tuple[Matrix, Matrix]]:
                 [np.unique((np.arange(0, 3000, 97)[:, None] + np.arange(i % 5 + 2)).ravel()) for i in range(300)], 3200
             ),
         ),
+        # Neighbouring rows of b in the same words of 16 columns, in groups of 1 … 6, which a asks for in runs of 1 … 7.
+        "rows that are alike": (
+            from_rows([np.arange(i % 7 + 1) + 3 * i % 890 for i in range(2500)], 900),
+            from_rows(
+                [
+                    np.unique((np.arange(r // (r % 6 + 1) % 50, 1500, 90)[:, None] + np.arange(i % 3 + 3)).ravel())
+                    for i, r in enumerate(np.arange(900) // 6 * 6)
+                ],
+                1600,
+            ),
+        ),
         "dense": (scattered(120, 100, 60, 7), scattered(100, 150, 110, 8)),
         # Sorted in registers or memory: up to 16, 32, … products, then more than 256, with equal columns and without.
         "short rows": (

@@ -59,7 +59,9 @@ def test_by_definition(isa, name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["empty rows", "small", "hubs", "runs", "dense", "short rows", "windows"])
+@pytest.mark.parametrize(
+    "name", ["empty rows", "small", "hubs", "runs", "rows that are alike", "dense", "short rows", "windows"]
+)
 def test_dtypes_and_semirings(isa, name, dtype):
     a, b = (as_dtype(matrix, dtype, seed) for seed, matrix in enumerate(_case(name)))
     for semiring in _semirings(dtype):

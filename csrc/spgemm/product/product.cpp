@@ -119,7 +119,7 @@ Product::Product(Isa isa, const ProductOperands& operands, int64_t* crow)
     });
 
   if (products >= worth_words && products >= 2 * b.entries) words_.make(b);
-  if (!words_.empty()) operands_.words = WordsOfRows{words_.begin(), words_.words()};
+  if (!words_.empty()) operands_.words = WordsOfRows{words_.begin(), words_.words(), words_.alike()};
   cut_blocks();
   over_blocks(cuts_, [&](Scratch& scratch, int64_t first, int64_t last) {
     kernels.count(operands_, scratch, first, last, crow_ + 1);

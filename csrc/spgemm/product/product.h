@@ -20,6 +20,7 @@ enum class Narrowing : int { none, float16, bfloat16 };
 struct WordsOfRows {
   const int64_t* begin;  // as in RowWords; null where no row has words
   const Word* words;
+  const uint8_t* alike;
 };
 struct ProductOperands {
   Pattern a, b;

@@ -9,7 +9,8 @@ namespace warphash::spgemm {
 namespace {
 
 struct Avx2Lanes {
-  static constexpr int64_t few = 0;  // no sorting in registers
+  static constexpr int64_t few = 0;       // no sorting in registers
+  static constexpr int64_t together = 4;  // rows of B whose words are alike
 
   template <class A>
   static constexpr bool adds_words() {

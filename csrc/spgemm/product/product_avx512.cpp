@@ -15,6 +15,7 @@ constexpr bool is_same<T, T> = true;
 
 struct Avx512Lanes {
   static constexpr int64_t few = 256, few_bits = 8, few_span = int64_t{1} << 23;
+  static constexpr int64_t together = 4;  // rows of B whose words are alike
   // Of 64 columns: from so many entries on vectors take them out, of four times 16 columns those that have any; from so
   // many on all four, since guessing wrong which have any costs more.
   static constexpr int vectors_from = 3, all_from = 7;
@@ -185,17 +186,59 @@ struct Avx512Lanes {
           freely ? _mm512_loadu_si512(b) : _mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << entries) - 1), b);
       const __m512i spread = _mm512_maskz_expand_epi32(here, next);
       Value* at = sums + column;
-      // All lanes are added and stored, those without an entry as +0, which changes no sum: a store under a mask is not
-      // forwarded to the load of the next row of B.
-      if constexpr (is_same<Value, float>) {
-        const __m512 product = _mm512_maskz_mul_ps(here, _mm512_castsi512_ps(factor), _mm512_castsi512_ps(spread));
-        _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at), product));
-      } else {
-        const __m512i product = _mm512_maskz_mullo_epi32(here, factor, spread);
-        _mm512_store_si512(at, _mm512_add_epi32(_mm512_load_si512(at), product));
-      }
+      // All lanes are stored: a store under a mask is not forwarded to the load of the next row of B.
+      _mm512_store_si512(at, plus_products<A>(_mm512_load_si512(at), here, factor, spread));
       b += entries;
     }
+  }
+
+  // Products of `rows` neighbouring rows whose words are alike, `count` each, one row's behind the other's: a sum is loaded
+  // and stored once for all of them. Reads up to 15 values beyond the last row.
+  template <class A, bool coarsely>
+  static void add_alike(const typename A::Value* a, const typename A::Value* const* b, int64_t rows, const Word* words,
+                        int64_t count, uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
+    if (rows == 2) return add_alike_rows<A, coarsely, 2>(a, b, words, count, bits, coarse, sums);
+    if (rows == 3) return add_alike_rows<A, coarsely, 3>(a, b, words, count, bits, coarse, sums);
+    add_alike_rows<A, coarsely, 4>(a, b, words, count, bits, coarse, sums);
+  }
+  template <class A, bool coarsely, int rows>
+  static void add_alike_rows(const typename A::Value* a, const typename A::Value* const* rows_of_b, const Word* words,
+                             int64_t count, uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
+    using Value = typename A::Value;
+    const Value* b[rows];
+    __m512i factors[rows];
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; ++r) {
+      int32_t factor;
+      __builtin_memcpy(&factor, a + r, 4);
+      factors[r] = _mm512_set1_epi32(factor), b[r] = rows_of_b[r];
+    }
+    for (const Word *word = words, *end = words + count; word < end; ++word) {
+      Value* at = sums + word->column;
+      __m512i sum = _mm512_load_si512(at);
+      uint32_t all = 0;
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; ++r) {
+        const uint32_t mask = word[r * count].mask;
+        const __m512i spread = _mm512_maskz_expand_epi32(static_cast<__mmask16>(mask), _mm512_loadu_si512(b[r]));
+        sum = plus_products<A>(sum, static_cast<__mmask16>(mask), factors[r], spread);
+        b[r] += _mm_popcnt_u32(mask);
+        all |= mask;
+      }
+      _mm512_store_si512(at, sum);
+      bits[word->column / 16] |= static_cast<uint16_t>(all);
+      if constexpr (coarsely) coarse[word->column / group] = 1;
+    }
+  }
+  // Lanes without an entry get +0, which changes no sum.
+  template <class A>
+  static __m512i plus_products(__m512i sum, __mmask16 here, __m512i factor, __m512i spread) {
+    if constexpr (is_same<typename A::Value, float>)
+      return _mm512_castps_si512(
+          _mm512_add_ps(_mm512_castsi512_ps(sum),
+                        _mm512_maskz_mul_ps(here, _mm512_castsi512_ps(factor), _mm512_castsi512_ps(spread))));
+    else
+      return _mm512_add_epi32(sum, _mm512_maskz_mullo_epi32(here, factor, spread));
   }
 
   // ---- windows ------------------------------------------------------------------------------------------------------

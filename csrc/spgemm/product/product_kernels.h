@@ -10,7 +10,10 @@ namespace {
 template <class Lanes>
 void count_rows(const ProductOperands& operands, Scratch& scratch, int64_t first, int64_t last, int64_t* counts) {
   Rows<Lanes, NoAlgebra> rows(operands, nullptr, nullptr, scratch);
-  for (int64_t i = first; i < last; ++i) counts[i] = rows.template row<true>(i, nullptr);
+  for (int64_t i = first; i < last; ++i) {
+    rows.template fetch_ahead<true>(i);
+    counts[i] = rows.template row<true>(i, nullptr);
+  }
 }
 
 template <class Lanes, class A>
@@ -19,6 +22,7 @@ void fill_with(const FillTask& task) {
   Rows<Lanes, A> rows(task.operands, static_cast<const Value*>(task.values.a), static_cast<const Value*>(task.values.b),
                       task.scratch);
   for (int64_t i = task.first; i < task.last; ++i) {
+    rows.template fetch_ahead<false>(i);
     if (task.crow[i] == task.crow[i + 1]) continue;
     Sink<A> sink(task.output, task.scratch, task.crow[i], task.crow[i + 1], rows.piece());
     rows.template row<false>(i, &sink);

@@ -8,7 +8,8 @@ namespace warphash::spgemm {
 namespace {
 
 struct ScalarLanes {
-  static constexpr int64_t few = 0;  // no sorting in registers
+  static constexpr int64_t few = 0;       // no sorting in registers
+  static constexpr int64_t together = 4;  // rows of B whose words are alike
 
   // No vectors that take a word at a time.
   template <class A>

@@ -23,6 +23,7 @@ constexpr int64_t window_bytes = int64_t{1} << 19;  // of sums: about half of th
 
 constexpr int64_t whole_from = 4;                  // products for 64 columns from which on coarse flags do not pay
 constexpr int64_t sparse_from = 16;                // columns a product from which on sorting is faster than a window
+constexpr int64_t ahead = 8, most_fetched = 16;    // rows of A; entries of one
 constexpr int64_t most_sorted = int64_t{1} << 31;  // products of a row
 
 template <class Lanes, class A>
@@ -36,6 +37,7 @@ class Rows {
         exclude_(operands.exclude),
         word_begin_(operands.words.begin),
         words_(operands.words.words),
+        alike_(operands.words.alike),
         a_values_(a_values),
         b_values_(b_values),
         scratch_(scratch),
@@ -43,6 +45,23 @@ class Rows {
 
   // The most entries that one commit of a sink has.
   int64_t piece() const { return window_; }
+
+  // Rows of B far apart are fetched some rows of A ahead: a short row is done before the first of its own misses ends.
+  // First where they begin, then their entries.
+  template <bool counting>
+  void fetch_ahead(int64_t i) const {
+    if (i + 2 * ahead < a_.rows) fetch(i + 2 * ahead, [&](int64_t row) { __builtin_prefetch(b_.crow + row); });
+    if (i + ahead < a_.rows)
+      fetch(i + ahead, [&](int64_t row) {
+        const int64_t from = b_.crow[row], to = b_.crow[row + 1];
+        __builtin_prefetch(b_.col + from);
+        __builtin_prefetch(b_.col + to - 1);
+        if constexpr (!counting && A::valued) {
+          __builtin_prefetch(b_values_ + from);
+          __builtin_prefetch(b_values_ + to - 1);
+        }
+      });
+  }
 
   // The number of entries of row i, written into the sink where there is one.
   template <bool counting>
@@ -71,21 +90,23 @@ class Rows {
     reserve_window();
     whole_ = products * group >= whole_from * span;
     if (windows == 1) {
-      for (int64_t k = begin; k < end; ++k) {
-        const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
-        const int64_t word = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k]];
-        const int64_t words = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k] + 1] - word;
-        if (words > 0)
-          add_words<counting>(k, from, to, word, words, base);
-        else
-          add<counting>(k, from, to, base);
-      }
+      if (word_begin_ == nullptr)
+        for (int64_t k = begin; k < end; ++k) add<counting>(k, b_.crow[a_.col[k]], b_.crow[a_.col[k] + 1], base);
+      else
+        for (int64_t k = begin; k < end;) k = add_row<counting>(k, end, base);
       return take<counting>(base, span, sink);
     }
     return window_by_window<counting>(begin, end, base, high + int64_t{1}, windows, sink);
   }
 
  private:
+  template <class Fetch>
+  void fetch(int64_t i, Fetch one) const {
+    const int64_t begin = a_.crow[i], end = a_.crow[i + 1];
+    if (end - begin > most_fetched) return;
+    for (int64_t k = begin; k < end; ++k) one(a_.col[k]);
+  }
+
   static int64_t window_columns(int64_t columns) {
     int64_t most = A::valued ? window_bytes / static_cast<int64_t>(sizeof(Value)) : most_window;
     if (most > most_window) most = most_window;
@@ -149,19 +170,65 @@ class Rows {
     }
   }
   template <bool flagged, bool coarsely>
-  static void mark(uint8_t* flags, uint8_t* coarse, uint32_t column) {
+  [[gnu::always_inline]] static void mark(uint8_t* flags, uint8_t* coarse, uint32_t column) {
     if constexpr (flagged) flags[column] = 1;
     if constexpr (coarsely) coarse[column / group] = 1;
   }
   template <bool flagged, bool coarsely>
-  static void mark4(uint8_t* flags, uint8_t* coarse, const int32_t* col) {
+  [[gnu::always_inline]] static void mark4(uint8_t* flags, uint8_t* coarse, const int32_t* col) {
     const uint32_t c0 = col[0], c1 = col[1], c2 = col[2], c3 = col[3];
     if constexpr (flagged) flags[c0] = 1, flags[c1] = 1, flags[c2] = 1, flags[c3] = 1;
     if constexpr (coarsely)
       coarse[c0 / group] = 1, coarse[c1 / group] = 1, coarse[c2 / group] = 1, coarse[c3 / group] = 1;
   }
 
-  // The same of a row that has words.
+  // The same of whole rows that may have words, from entry k of A on; several at once where their words are of the same
+  // columns. Tells the next entry.
+  template <bool counting>
+  int64_t add_row(int64_t k, int64_t end, int64_t base) {
+    const int64_t row = a_.col[k], from = b_.crow[row], to = b_.crow[row + 1];
+    const int64_t word = word_begin_[row], words = word_begin_[row + 1] - word;
+    if (words == 0) {
+      add<counting>(k, from, to, base);
+      return k + 1;
+    }
+    int64_t rows = 1;
+    while (rows < Lanes::together && k + rows < end && a_.col[k + rows] == row + rows && alike_[row + rows]) ++rows;
+    if (rows == 1) {
+      add_words<counting>(k, from, to, word, words, base);
+      return k + 1;
+    }
+    any_bits_ = true;
+    if (whole_)
+      add_alike<counting, false>(k, row, rows, words_ + word, words, base);
+    else
+      add_alike<counting, true>(k, row, rows, words_ + word, words, base);
+    return k + rows;
+  }
+  template <bool counting, bool coarsely>
+  void add_alike(int64_t k, int64_t row, int64_t rows, const Word* words, int64_t count, int64_t base) {
+    uint16_t* bits = bits_ - base / 16;
+    uint8_t* coarse = coarse_ - base / group;
+    if constexpr (!counting && A::valued)
+      if constexpr (Lanes::template adds_words<A>())
+        if (b_.entries >= b_.crow[row + rows] + 16) {
+          const Value* b[Lanes::together];
+          for (int64_t r = 0; r < rows; ++r) b[r] = b_values_ + b_.crow[row + r];
+          return Lanes::template add_alike<A, coarsely>(a_values_ + k, b, rows, words, count, bits, coarse,
+                                                        sums_ - base);
+        }
+    for (const Word *word = words, *end = words + count; word < end; ++word) {
+      uint32_t mask = word->mask;
+      for (int64_t r = 1; r < rows; ++r) mask |= word[r * count].mask;
+      bits[word->column / 16] |= static_cast<uint16_t>(mask);
+      if constexpr (coarsely) coarse[word->column / group] = 1;
+    }
+    if constexpr (!counting && A::valued)
+      for (int64_t r = 0; r < rows; ++r)
+        add_entries<counting, false, false>(k + r, b_.crow[row + r], b_.crow[row + r + 1], base);
+  }
+
+  // Words of one row or of its part in the window.
   template <bool counting>
   void add_words(int64_t k, int64_t from, int64_t to, int64_t word, int64_t words, int64_t base) {
     any_bits_ = true;
@@ -390,6 +457,7 @@ class Rows {
   const Pattern &a_, &b_, &exclude_;
   const int64_t* word_begin_;  // null where B has no rows of words
   const Word* words_;
+  const uint8_t* alike_;
   const Value *a_values_, *b_values_;
   Scratch& scratch_;
   int64_t window_;

@@ -22,7 +22,7 @@ void over_rows(const Pattern& pattern, Body body) {
 }  // namespace
 
 void RowWords::drop() {
-  begin_.release(), words_.release();
+  begin_.release(), words_.release(), alike_.release();
   count_ = 0;
 }
 
@@ -49,6 +49,16 @@ void RowWords::make(const Pattern& pattern) {
       if (c >> 4 != number) number = c >> 4, words[++at] = {static_cast<uint32_t>(number) * 16, 0};
       words[at].mask |= uint32_t{1} << (c & 15);
     }
+  });
+  alike_.reserve(static_cast<size_t>(pattern.rows));
+  uint8_t* alike = alike_.data();
+  over_rows(pattern, [&](int64_t r) {
+    const int64_t count = begin[r + 1] - begin[r];
+    if (r == 0 || count == 0 || begin[r] - begin[r - 1] != count) return;
+    const Word* own = words + begin[r];
+    bool same = true;
+    for (int64_t w = 0; w < count; ++w) same &= own[w].column == (own - count)[w].column;
+    alike[r] = same;
   });
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of B as bits, where that is shorter: entries of 16 columns are one word, so what a row adds to the pattern of the
 // product is an or for each word instead of a store for each entry, and a vector takes the products of a word at once.
+// Neighbouring rows often have words of the same columns (unknowns of one node, points of a grid line): a row of A that asks
+// for several such rows adds them up in registers.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +27,11 @@ class RowWords {
   bool empty() const { return count_ == 0; }
   const int64_t* begin() const { return reinterpret_cast<const int64_t*>(begin_.data()); }
   const Word* words() const { return reinterpret_cast<const Word*>(words_.data()); }
+  // alike[r]: row r has words, of the same columns as those of row r - 1.
+  const uint8_t* alike() const { return alike_.data(); }
 
  private:
-  ZeroedMemory begin_, words_;
+  ZeroedMemory begin_, words_, alike_;
   int64_t count_ = 0;
 };
 
