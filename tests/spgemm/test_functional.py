@@ -423,3 +423,27 @@ def test_many_small_calls_keep_no_memory() -> None:
         wh.spgemm.topk(a, b, 3)
     gc.collect()
     assert resident() - before < 2**22
+
+
+def test_the_default_device_does_not_matter() -> None:
+    a = csr([0, 2, 3], [0, 1, 1], torch.tensor([1.0, 2, 3]), (2, 2))
+    index = wh.retrieval.SparseIndex(a)
+    wanted = matmul(a, a).to_dense()
+    with torch.device("meta"):
+        for c in (
+            matmul(a, a),
+            wh.spgemm.plan(a, a).csr(wh.spgemm.plan(a, a).matmul(a, a)),
+            *wh.spgemm.matmul_many([a, a], [a, a]),
+            *(piece for _, piece in wh.spgemm.row_chunks(a, a, max_bytes=1000)),
+            wh.nn.GraphPower(2)(a)[1],
+        ):
+            assert c.device.type == "cpu"
+            assert torch.equal(c.to_dense(), wanted)
+        powers = [wh.nn.GraphPower(2, kind=kind)(a)[1] for kind in ("reach", "shells", "distances")]
+        powers += wh.nn.GraphPower(2, normalize="symmetric", self_loops=True)(a)
+        tokens = [wh.nn.neighborhood_tokens(a, max_hops=2, walks=walks) for walks in (None, 2)]
+        rows = wh.retrieval.sparse_rows([[0, 1], []], [[1.0, 2.0], []], 2)
+        index.add(rows)
+        found = index.search(rows, 3)[1], index.documents
+    for x in (*powers, *tokens, rows, *found):
+        assert x.device.type == "cpu"

@@ -306,3 +306,12 @@ def test_gradients_of_half_types_are_summed_in_float32(semiring: str, dtype: tor
     b = csr([0, count], torch.arange(count), torch.ones(count, dtype=dtype), (1, count))
     matmul(a, b, semiring=semiring).values().sum().backward()
     assert a.grad.values().tolist() == torch.tensor([float(count)], dtype=dtype).tolist()
+
+
+def test_a_change_in_place_before_the_backward_is_noticed() -> None:
+    a, b = random_csr(5, 6, 0.5, 1).requires_grad_(), random_csr(6, 4, 0.5, 2)
+    for function in (matmul, lambda x, y: wh.spgemm.topk(x, y, 2)[0], wh.spgemm.plan(a, b).matmul):
+        c = function(a, b)
+        b.values().mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            (c.values() if c.layout == torch.sparse_csr else c).sum().backward()

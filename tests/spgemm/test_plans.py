@@ -73,6 +73,12 @@ def test_batches_are_the_loop(semiring: str) -> None:
     assert empty.dtype == got.dtype
 
 
+def test_batches_of_matrices_without_entries() -> None:
+    plan = wh.spgemm.plan(csr([0, 0, 0], [], torch.zeros(0), (2, 3)), csr([0, 1, 1, 1], [0], torch.ones(1), (3, 2)))
+    for first, second, shape in (((3, 0), (1,), (3, 0)), ((0,), (2, 3, 1), (2, 3, 0)), ((0, 0), (1, 1), (0, 0))):
+        assert plan.matmul(torch.ones(first), torch.ones(second)).shape == shape
+
+
 def test_batches_carry_gradients() -> None:
     a, b = _pair(real=True)
     plan = wh.spgemm.plan(a, b)

@@ -283,7 +283,7 @@ def _walked(
         own = torch.arange(len(chosen) * tokens, device=chosen.device)
         yield own[own % tokens > 0], chosen.repeat_interleave(tokens - 1)
         return
-    first = chosen.cpu()[:, None] * (samples * walks) + torch.arange(samples * walks)
+    first = chosen.cpu()[:, None] * (samples * walks) + torch.arange(samples * walks, device="cpu")
     for hop in range(1, hops + 1):
         at = chosen[:, None].expand(-1, samples * walks)
         visited = [at]

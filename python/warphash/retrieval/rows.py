@@ -71,7 +71,7 @@ def _parts(name: str, rows: Any, empty: torch.dtype) -> list[Tensor]:
     for number, row in enumerate(rows):
         if isinstance(row, list | tuple):
             try:
-                part = torch.tensor(row) if len(row) else torch.empty(0, dtype=empty)
+                part = torch.tensor(row, device="cpu") if len(row) else torch.empty(0, dtype=empty, device="cpu")
             except (TypeError, ValueError, RuntimeError) as error:
                 raise TypeError(f"{name}[{number}] must be numbers: {error}") from error
         else:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -218,7 +219,7 @@ class SparseIndex:
         """Postings to search, each with the index of its first document."""
         if self._waiting:
             rows = [csr.rows_of(x.crow_indices()) for x in self._waiting]
-            firsts = torch.tensor([0, *(len(x) for x in self._waiting)]).cumsum(0).tolist()
+            firsts = [0, *itertools.accumulate(len(x) for x in self._waiting)]
             every = torch.cat([x + first for x, first in zip(rows, firsts, strict=False)])
             crow = csr.crow_of(every, firsts[-1])
             col = torch.cat([x.col_indices() for x in self._waiting])

@@ -34,13 +34,14 @@ def _warned() -> None:
     """Has torch say once, unheard, that CSR tensors are in beta. Filters of every call would not be safe in threads."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        torch.sparse_csr_tensor(torch.zeros(1, dtype=torch.int64), [], torch.zeros(0), (0, 0), check_invariants=False)
+        torch.sparse_csr_tensor([0], [], [], (0, 0), device="cpu", check_invariants=False)
 
 
 def build(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """A CSR tensor of parts that are known to be right, without torch's beta warning and without its checks."""
     _warned()
-    return torch.sparse_csr_tensor(crow, col, values, shape, check_invariants=False)
+    # Without a device it would go to torch's default one.
+    return torch.sparse_csr_tensor(crow, col, values, shape, device=values.device, check_invariants=False)
 
 
 def bare(part: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ class ValuesOf(torch.autograd.Function):
         ctx.save_for_backward(*indices_of(x))
         ctx.shape = tuple(x.shape)
         ctx.set_materialize_grads(False)
-        return bare(x.detach().values())
+        return x.detach().values()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None) -> Tensor | None:
@@ -113,7 +114,7 @@ def csr_of(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) ->
 def values_of(x: Tensor) -> Tensor:
     """The values of a CSR tensor, differentiable any number of times."""
     if without_derivative(x):
-        return bare(x.detach().values())
+        return x.detach().values()
     out: Tensor = ValuesOf.apply(x)  # type: ignore[no-untyped-call]
     return out
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -194,11 +195,11 @@ class Plan:
             raise ValueError(
                 f"b_values must have leading dimensions that fit a_values, got {leading[1]} and {leading[0]}"
             ) from None
-        x = first.expand(*batch, first.shape[-1]).reshape(-1, first.shape[-1]) if first.dim() > 1 else None
-        y = second.expand(*batch, second.shape[-1]).reshape(-1, second.shape[-1]) if second.dim() > 1 else None
-        count = x.shape[0] if x is not None else y.shape[0] if y is not None else 0
+        count = math.prod(batch)
         if count == 0:
             return first.new_zeros((*batch, self.nnz))
+        x = first.expand(*batch, first.shape[-1]).reshape(count, first.shape[-1]) if first.dim() > 1 else None
+        y = second.expand(*batch, second.shape[-1]).reshape(count, second.shape[-1]) if second.dim() > 1 else None
         rows = [self._one(first if x is None else x[i], second if y is None else y[i]) for i in range(count)]
         return torch.stack(rows).reshape(*batch, self.nnz)
 
