@@ -272,3 +272,23 @@ def test_export_save_and_load(problem: tuple[wh.spgemm.Plan, Tensor, Tensor], st
     torch.export.save(program, file)
     file.seek(0)
     assert torch.equal(torch.export.load(file).module()(2 * x, y), layer(2 * x, y))
+
+
+def test_functions_of_csr_tensors_stand_between_graphs() -> None:
+    a, features = random_csr(6, 6, 0.4, 1), torch.rand(6, 2, dtype=torch.float64)
+    power = wh.nn.GraphPower(2)
+    for function in (
+        lambda x, y: wh.spgemm.matmul(x, x) @ (y + 1),
+        lambda x, y: wh.spgemm.topk(x, x, 2)[0] + y,
+        lambda x, y: wh.spgemm.matmul_many([x, x], [x, x])[1] @ (y + 1),
+        lambda x, y: wh.spgemm.plan(x, x).crow + y.sum(),
+        lambda x, y: power(x)[1] @ (y + 1),
+    ):
+        compiled = torch.compile(function, backend="aot_eager")
+        assert torch.equal(compiled(a, features), function(a, features))
+    x, y = a.clone().requires_grad_(), a.clone().requires_grad_()
+    torch.compile(lambda x: wh.spgemm.matmul(x, x) @ features, backend="aot_eager")(x).sum().backward()
+    (wh.spgemm.matmul(y, y) @ features).sum().backward()
+    assert torch.equal(x.grad.values(), y.grad.values())
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        torch.compile(wh.spgemm.matmul, fullgraph=True, backend="aot_eager")(a, a)

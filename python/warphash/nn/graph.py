@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks, _random, spgemm
-from ..spgemm.csr import VALUES, build, values_of
+from ..spgemm.csr import VALUES, build, outside_of_graphs, values_of
 from .graph_patterns import diagonal, merged, ones, rows_of, selection, square, with_diagonal
 
 PowerKind = Literal["walks", "reach", "shells", "distances"]
@@ -83,6 +83,7 @@ class GraphPower(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_plans": [], "_planned": None}
 
+    @outside_of_graphs
     def forward(self, adjacency: Tensor) -> tuple[Tensor, ...]:
         """The powers 1 to ``hops``.
 
@@ -173,6 +174,7 @@ def _edges(adjacency: Tensor) -> Tensor:
     return spgemm.matmul(ones(adjacency, torch.bool), diagonal(adjacency, torch.bool), semiring="or_and")
 
 
+@outside_of_graphs
 def neighborhood_tokens(
     adjacency: Tensor,
     *,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -26,6 +27,20 @@ VALUES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int
 MOST_COLUMNS = 2**31 - 1
 SPARSE_COLUMNS, COLUMNS_AN_ENTRY = 2**22, 8
 MOST_INT32 = 2**31 - 1
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def outside_of_graphs(function: _Function) -> _Function:
+    """A function of CSR tensors, which torch.compile cannot trace: it breaks its graph there and calls the function."""
+    return cast(
+        _Function,
+        torch.compiler.disable(
+            function,
+            reason="graphs of torch.compile hold no CSR tensors: warphash.spgemm.plan(...).matmul takes values alone",
+        ),
+    )
 
 
 # ---- Tensors --------------------------------------------------------------------------------------------------------

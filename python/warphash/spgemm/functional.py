@@ -19,6 +19,7 @@ from .csr import (
     Problem,
     csr,
     csr_of,
+    outside_of_graphs,
     problem,
     semiring_number,
     value_dtypes,
@@ -91,6 +92,7 @@ def _without_zeros(crow: Tensor, col: Tensor, values: Tensor, semiring: int) -> 
     return pointers, col.index_select(0, kept), values.index_select(0, kept)
 
 
+@outside_of_graphs
 def matmul(
     a: Any,
     b: Any,
@@ -130,8 +132,8 @@ def matmul(
         the product that won, the first of equal ones: ``torch.autograd.grad(c, (a, b), grad_outputs=csr)``, or any
         loss of ``c.values()`` or ``c.to_dense()``. Their bits are the same at any number of threads; on CUDA those of
         min_plus and max_times only under ``torch.use_deterministic_algorithms``. torch's ``c.values()`` has no second
-        derivative; ``warphash.spgemm.csr.values_of(c)`` has. Under torch.compile and export torch refuses CSR tensors:
-        see :func:`plan`.
+        derivative; ``warphash.spgemm.csr.values_of(c)`` has. torch.compile calls it between
+        its graphs, and refuses it under ``fullgraph=True``, as export does: see :func:`plan`.
 
     Raises:
         TypeError: an argument is no CSR tensor, or its dtype is not known, or a's and b's differ, or they are bool in
@@ -156,6 +158,7 @@ def matmul(
     return csr_of(crow, col, values, p.shape)
 
 
+@outside_of_graphs
 def topk(a: Any, b: Any, k: int, *, validate: bool = True) -> tuple[Tensor, Tensor]:
     """The largest entries of each row of a·b, without the product.
 
@@ -281,6 +284,7 @@ def _row_cuts(p: Problem, value_bytes: int, complement: bool, most: int) -> list
     return cuts if len(cuts) > 1 else [0, 0]
 
 
+@outside_of_graphs
 def matmul_many(
     a: Sequence[Any], b: Sequence[Any], *, semiring: str = "plus_times", drop_zeros: bool = False, validate: bool = True
 ) -> list[Tensor]:

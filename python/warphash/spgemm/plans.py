@@ -20,6 +20,7 @@ from .csr import (
     csr_of,
     equal,
     indices_of,
+    outside_of_graphs,
     problem,
     semiring_number,
     value_dtypes,
@@ -220,6 +221,7 @@ class Plan:
         return csr_of(self._crow, self._own_col, values, self._shape)
 
 
+@outside_of_graphs
 def plan(
     a: Any,
     b: Any,
