@@ -8,8 +8,8 @@
 #include <tuple>
 #include <vector>
 
-#include "common/half.h"
 #include "python/bindings.h"
+#include "python/spgemm_arrays.h"
 #include "spgemm/inspect/inspect.h"
 #include "spgemm/masked/masked.h"
 #include "spgemm/numeric/numeric.h"
@@ -19,72 +19,6 @@ namespace py = pybind11;
 namespace {
 
 using namespace warphash::spgemm;
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
-
-Pattern pattern_of(const Array<int64_t>& crow, const Array<int32_t>& col, int64_t columns, const char* name) {
-  if (crow.ndim() != 1 || crow.size() < 1 || col.ndim() != 1 || columns < 0 || columns > INT32_MAX)
-    throw py::value_error(std::string(name) + " must have row pointers int64 [rows + 1] and columns int32 [entries]");
-  return {crow.data(), col.data(), crow.size() - 1, columns, col.size()};
-}
-
-// NumPy has no bfloat16: its bits come as uint16.
-ValueType type_of(const py::array& values) {
-  switch (values.dtype().char_()) {
-    case 'f': return ValueType::float32;
-    case 'd': return ValueType::float64;
-    case 'i': return ValueType::int32;
-    case 'l': return ValueType::int64;
-    case '?': return ValueType::boolean;
-    case 'e': return ValueType::float16;
-    case 'H': return ValueType::bfloat16;
-    default: break;
-  }
-  throw py::value_error("values must be float32, float64, int32, int64, bool, float16, or uint16 for bfloat16");
-}
-
-// Half values widened.
-class Values {
- public:
-  Values(const py::array& given, ValueType type, int64_t entries, const char* name) : data_(given.data()) {
-    if (given.ndim() != 1 || given.size() != entries || type_of(given) != type ||
-        (given.flags() & py::array::c_style) == 0)
-      throw py::value_error(std::string(name) +
-                            " must be contiguous, one value an entry, of one dtype with the others");
-    if (!is_half(type)) return;
-    const auto* from = static_cast<const uint16_t*>(given.data());
-    for (int64_t i = 0; i < entries; ++i)
-      wide_.push_back(type == ValueType::bfloat16 ? warphash::float_of_bfloat16(from[i])
-                                                  : warphash::float_of_float16(from[i]));
-    data_ = wide_.data();
-  }
-  const void* data() const {
-    static constexpr int64_t nothing = 0;  // null would mean that there are no values
-    return data_ == nullptr ? &nothing : data_;
-  }
-
- private:
-  std::vector<float> wide_;
-  const void* data_;
-};
-
-struct Operands {
-  Pattern a, b;
-  ValueType type;
-  Values a_values, b_values;
-  Operands(const Array<int64_t>& a_crow, const Array<int32_t>& a_col, const py::array& a_given,
-           const Array<int64_t>& b_crow, const Array<int32_t>& b_col, const py::array& b_given, int64_t columns)
-      : a(pattern_of(a_crow, a_col, b_crow.size() - 1, "a")),
-        b(pattern_of(b_crow, b_col, columns, "b")),
-        type(type_of(a_given)),
-        a_values(a_given, type, a.entries, "a's values"),
-        b_values(b_given, type, b.entries, "b's values") {}
-};
-
-Semiring semiring_of(int semiring) {
-  if (semiring < 0 || semiring > 3) throw py::value_error("semiring must be 0, 1, 2 or 3");
-  return static_cast<Semiring>(semiring);
-}
 
 Pattern fitting(const Array<int64_t>& crow, const Array<int32_t>& col, int64_t columns, const Pattern& a) {
   const Pattern pattern = pattern_of(crow, col, columns, "the pattern");
@@ -93,11 +27,19 @@ Pattern fitting(const Array<int64_t>& crow, const Array<int32_t>& col, int64_t c
 }
 
 template <class Index>
-std::tuple<int64_t, int64_t, int64_t> inspect_on(const std::string& isa, const Array<Index>& crow,
-                                                 const Array<Index>& col, int64_t columns) {
+Inspection inspected(warphash::Isa isa, const Array<Index>& crow, const Array<Index>& col, int64_t columns) {
   if (crow.ndim() != 1 || crow.size() < 1 || col.ndim() != 1)
     throw py::value_error("row pointers must be [rows + 1], columns [entries]");
-  const Inspection found = inspect(isa_named(isa), crow.data(), col.data(), crow.size() - 1, columns, col.size());
+  return inspect(isa, crow.data(), col.data(), crow.size() - 1, columns, col.size());
+}
+
+// int32 where both arrays are, else int64.
+std::tuple<int64_t, int64_t, int64_t> inspect_on(const std::string& isa, const py::array& crow, const py::array& col,
+                                                 int64_t columns) {
+  const bool narrow = crow.dtype().char_() == 'i' && col.dtype().char_() == 'i';
+  const warphash::Isa level = isa_named(isa);
+  const Inspection found =
+      narrow ? inspected<int32_t>(level, crow, col, columns) : inspected<int64_t>(level, crow, col, columns);
   return {found.broken_pointer, found.outside, found.disordered};
 }
 
@@ -217,9 +159,7 @@ void bind_spgemm_numeric(py::module_& module) {
              b_col = py::arg("b_col"), crow = py::arg("crow"), col = py::arg("col"), columns = py::arg("columns"),
              semiring = py::arg("semiring"), a_values = py::arg("a_values"), b_values = py::arg("b_values"),
              mask_crow = py::arg("mask_crow"), mask_col = py::arg("mask_col");
-  kernels.def("spgemm_inspect", inspect_on<int32_t>, isa, py::arg("crow").noconvert(), py::arg("col").noconvert(),
-              columns);
-  kernels.def("spgemm_inspect", inspect_on<int64_t>, isa, crow, col, columns);
+  kernels.def("spgemm_inspect", inspect_on, isa, crow, col, columns);
   kernels.def("spgemm_numeric", numeric_on, isa, a_crow, a_col, a_values, b_crow, b_col, b_values, crow, col, columns,
               semiring, py::arg("covers"));
   kernels.def("spgemm_gradients", gradients_on, isa, py::arg("gradient"), a_crow, a_col, a_values, b_crow, b_col,

@@ -22,6 +22,9 @@ inline int64_t checked_columns(int64_t columns) {
   return columns;
 }
 
+// Rows that row pointers speak of; what are none is refused where they become an operand's.
+inline int64_t rows_of(const Tensor& crow) { return crow.dim() == 1 && crow.size(0) > 0 ? crow.size(0) - 1 : 0; }
+
 // Row pointers as int64, columns as int32: copies where they are the other type. `index` is the type that came.
 struct PatternOperand {
   Tensor crow, col;

@@ -14,6 +14,9 @@ namespace warphash::spgemm {
 enum class ValueType : int { float32, float64, int32, int64, boolean, float16, bfloat16 };
 
 constexpr bool is_half(ValueType type) { return type == ValueType::float16 || type == ValueType::bfloat16; }
+constexpr bool is_float(ValueType type) {
+  return is_half(type) || type == ValueType::float32 || type == ValueType::float64;
+}
 constexpr ValueType sum_type(ValueType type) { return is_half(type) ? ValueType::float32 : type; }
 constexpr int64_t bytes_of(ValueType type) {
   switch (type) {

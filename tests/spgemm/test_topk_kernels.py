@@ -304,5 +304,5 @@ def test_bad_arrays():
         call("scalar", *a[:2], a[2].astype(np.int32), *b, 4, 1)
     with pytest.raises(ValueError, match="k must not be negative"):
         call("scalar", *a, *b, 4, -1)
-    with pytest.raises(ValueError, match="a must have row pointers"):
+    with pytest.raises(ValueError, match="a's values must be contiguous, one value an entry"):
         call("scalar", a[0], a[1], a[2][1:], *b, 4, 1)

@@ -43,7 +43,7 @@ std::tuple<Tensor, Tensor, Tensor> masked_cuda(const Tensor& a_crow, const Tenso
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
   const OnDevice device(a_crow);
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a");
+  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   const PatternOperand mask(mask_crow, mask_col, columns, "the mask");
   const Found found = pattern_of(device, a, b, mask);
@@ -59,8 +59,7 @@ std::tuple<Tensor, Tensor> masked_pattern_cuda(const Tensor& a_crow, const Tenso
                                                const Tensor& b_col, int64_t columns, const Tensor& mask_crow,
                                                const Tensor& mask_col) {
   const OnDevice device(a_crow);
-  const PatternOperand a(a_crow, a_col, b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a"),
-      b(b_crow, b_col, columns, "b");
+  const PatternOperand a(a_crow, a_col, rows_of(b_crow), "a"), b(b_crow, b_col, columns, "b");
   const PatternOperand mask(mask_crow, mask_col, columns, "the mask");
   const Found found = pattern_of(device, a, b, mask);
   return {as_type(found.crow, a.index), as_type(found.col, a.index)};

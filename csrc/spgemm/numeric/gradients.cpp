@@ -20,8 +20,7 @@ namespace {
 
 GradientRows kernel_for(Isa isa, ValueType type) {
   require(isa);
-  if (!is_half(type) && type != ValueType::float32 && type != ValueType::float64)
-    throw std::invalid_argument("gradients are of float values");
+  if (!is_float(type)) throw std::invalid_argument("gradients are of float values");
   switch (isa) {
     case Isa::scalar: return gradient_rows_scalar(type);
     case Isa::avx2: return gradient_rows_avx2(type);

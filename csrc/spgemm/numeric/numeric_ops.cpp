@@ -15,7 +15,7 @@ Tensor numeric_cpu(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_va
                    int64_t semiring, bool covers) {
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.numel() - 1, "a");
+  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   const PatternOperand pattern(crow, col, columns, "the pattern");
   check_operands(a, b);
@@ -31,9 +31,9 @@ std::tuple<Tensor, Tensor> gradients_cpu(const Tensor& gradient, const Tensor& a
                                          const Tensor& b_values, const Tensor& crow, const Tensor& col, int64_t columns,
                                          bool of_a, bool of_b) {
   const ValueType type = checked_value_type(a_values, b_values, Semiring::plus_times);
-  STD_TORCH_CHECK(sum_type(type) == ValueType::float32 || type == ValueType::float64, "gradients are of float values");
+  STD_TORCH_CHECK(is_float(type), "gradients are of float values");
   STD_TORCH_CHECK(gradient.scalar_type() == a_values.scalar_type(), "gradient must have the values' dtype");
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.numel() - 1, "a");
+  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   const CsrOperand pattern(crow, col, widened(gradient), columns, "the gradient");
   check_operands(a, b);
@@ -54,7 +54,7 @@ std::tuple<Tensor, Tensor> winners_cpu(const Tensor& a_crow, const Tensor& a_col
   STD_TORCH_CHECK(ring == Semiring::min_plus || ring == Semiring::max_times,
                   "semiring must be 2 (min_plus) or 3 (max_times), got ", semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.numel() - 1, "a");
+  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   const PatternOperand pattern(crow, col, columns, "the pattern");
   check_operands(a, b);

@@ -21,8 +21,7 @@ struct Operands {
 
   Operands(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_values, const Tensor& b_crow, const Tensor& b_col,
            const Tensor& b_values, int64_t columns)
-      : a(a_crow, a_col, widened(a_values), b_crow.numel() - 1, "a"),
-        b(b_crow, b_col, widened(b_values), columns, "b") {
+      : a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a"), b(b_crow, b_col, widened(b_values), columns, "b") {
     check_operands(a, b);
   }
 };
@@ -80,7 +79,7 @@ std::tuple<Tensor, Tensor> gradients_cuda(const Tensor& gradient, const Tensor& 
                                           const Tensor& b_values, const Tensor& crow, const Tensor& col,
                                           int64_t columns, bool of_a, bool of_b) {
   const ValueType type = checked_value_type(a_values, b_values, Semiring::plus_times);
-  STD_TORCH_CHECK(sum_type(type) == ValueType::float32 || type == ValueType::float64, "gradients are of float values");
+  STD_TORCH_CHECK(is_float(type), "gradients are of float values");
   STD_TORCH_CHECK(gradient.scalar_type() == a_values.scalar_type(), "gradient must have the values' dtype");
   const OnDevice device(a_crow);
   const Operands operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);

@@ -9,13 +9,9 @@
 #include "common/isa.h"
 #include "spgemm/product/product_words.h"
 #include "spgemm/spgemm.h"
+#include "spgemm/spgemm_values.h"
 
 namespace warphash::spgemm {
-
-// Of the values that are summed; none: a product of patterns.
-enum class ValueKind : int { none, float32, float64, int32, int64, boolean };
-// What becomes of float32 sums when they are written.
-enum class Narrowing : int { none, float16, bfloat16 };
 
 struct WordsOfRows {
   const int64_t* begin;  // as in RowWords; null where no row has words
@@ -28,15 +24,15 @@ struct ProductOperands {
   WordsOfRows words;  // of b; the product's own
 };
 struct ProductValues {
-  ValueKind kind;
+  const void *a, *b;  // [entries of a], [entries of b], of sum_type(type); null: the pattern alone
+  ValueType type;
   Semiring semiring;
-  const void *a, *b;  // [entries of a], [entries of b]
 };
 struct ProductOutput {
   void* col;  // int64 where wide, else int32
   bool wide;
   void* values;
-  Narrowing narrowing;
+  ValueType type;  // of values
 };
 
 class Product {

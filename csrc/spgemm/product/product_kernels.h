@@ -29,25 +29,11 @@ void fill_with(const FillTask& task) {
   }
 }
 
-template <class Lanes, class Value>
-void fill_numbers(const FillTask& task) {
-  switch (task.values.semiring) {
-    case Semiring::min_plus: return fill_with<Lanes, Algebra<Value, MinPlus<Value>>>(task);
-    case Semiring::max_times: return fill_with<Lanes, Algebra<Value, MaxTimes<Value>>>(task);
-    default: return fill_with<Lanes, Algebra<Value, PlusTimes<Value>>>(task);
-  }
-}
-
 template <class Lanes>
 void fill_rows(const FillTask& task) {
-  switch (task.values.kind) {
-    case ValueKind::none: return fill_with<Lanes, NoAlgebra>(task);
-    case ValueKind::boolean: return fill_with<Lanes, Algebra<uint8_t, OrAnd>>(task);
-    case ValueKind::float32: return fill_numbers<Lanes, float>(task);
-    case ValueKind::float64: return fill_numbers<Lanes, double>(task);
-    case ValueKind::int32: return fill_numbers<Lanes, int32_t>(task);
-    case ValueKind::int64: return fill_numbers<Lanes, int64_t>(task);
-  }
+  if (task.values.a == nullptr) return fill_with<Lanes, NoAlgebra>(task);
+  with_ring(sum_type(task.values.type), task.values.semiring,
+            [&]<class, class Sum, class Ring>() { fill_with<Lanes, Algebra<Sum, Ring>>(task); });
 }
 
 }  // namespace

@@ -7,27 +7,10 @@
 
 #include "spgemm/product/product.h"
 #include "spgemm/product/product_operands.h"
+#include "spgemm/spgemm_typed_operands.h"
 
 namespace warphash::spgemm {
 namespace {
-
-struct ValueType {
-  ValueKind kind;
-  Narrowing narrowing;
-};
-ValueType value_type(ScalarType type) {
-  switch (type) {
-    case ScalarType::Half: return {ValueKind::float32, Narrowing::float16};
-    case ScalarType::BFloat16: return {ValueKind::float32, Narrowing::bfloat16};
-    case ScalarType::Float: return {ValueKind::float32, Narrowing::none};
-    case ScalarType::Double: return {ValueKind::float64, Narrowing::none};
-    case ScalarType::Int: return {ValueKind::int32, Narrowing::none};
-    case ScalarType::Long: return {ValueKind::int64, Narrowing::none};
-    case ScalarType::Bool: return {ValueKind::boolean, Narrowing::none};
-    default:
-      STD_TORCH_CHECK(false, "values must be float16, bfloat16, float32, float64, int32, int64 or bool, got ", type);
-  }
-}
 
 struct Entries {
   Tensor crow, col;
@@ -44,34 +27,24 @@ Entries product_of(const PatternOperand& a, const PatternOperand& b, const std::
   Product product(chosen_isa(), operands, crow.mutable_data_ptr<int64_t>());
   check_entries(product.entries(), a.index);
   Tensor col = empty_on_cpu({product.entries()}, a.index);
-  fill(product, ProductOutput{col.mutable_data_ptr(), a.index == ScalarType::Long, nullptr, Narrowing::none});
+  fill(product, ProductOutput{col.mutable_data_ptr(), a.index == ScalarType::Long, nullptr, {}});
   if (a.index == ScalarType::Int) crow = torch::stable::to(crow, ScalarType::Int);
   return {crow, col};
 }
 
 std::tuple<Tensor, Tensor, Tensor> matmul_cpu(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_values,
                                               const Tensor& b_crow, const Tensor& b_col, const Tensor& b_values,
-                                              int64_t columns, int64_t semiring_number,
-                                              std::optional<Tensor> exclude_crow, std::optional<Tensor> exclude_col) {
-  Semiring semiring = semiring_of(semiring_number);
-  const ScalarType type = a_values.scalar_type();
-  const ValueType value = value_type(type);
-  STD_TORCH_CHECK(b_values.scalar_type() == type, "a and b must share their dtype");
-  const bool boolean = value.kind == ValueKind::boolean;
-  STD_TORCH_CHECK(boolean || semiring != Semiring::or_and, "or_and takes bool values");
-  STD_TORCH_CHECK(!boolean || semiring == Semiring::or_and || semiring == Semiring::plus_times,
-                  "bool values take or_and and plus_times, which is the same for them");
-  if (boolean) semiring = Semiring::or_and;
-  const auto widened = [&](const Tensor& values) {
-    return value.narrowing == Narrowing::none ? values : torch::stable::to(values, ScalarType::Float);
-  };
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a");
+                                              int64_t columns, int64_t semiring, std::optional<Tensor> exclude_crow,
+                                              std::optional<Tensor> exclude_col) {
+  const Semiring ring = semiring_of(semiring);
+  const ValueType type = checked_value_type(a_values, b_values, ring);
+  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
-  Tensor values = empty_on_cpu({0}, type);
+  Tensor values = empty_on_cpu({0}, a_values.scalar_type());
   Entries entries = product_of(a, b, exclude_crow, exclude_col, [&](Product& product, ProductOutput output) {
-    values = empty_on_cpu({product.entries()}, type);
-    output.values = values.mutable_data_ptr(), output.narrowing = value.narrowing;
-    product.fill({value.kind, semiring, a.values.const_data_ptr(), b.values.const_data_ptr()}, output);
+    values = empty_on_cpu({product.entries()}, a_values.scalar_type());
+    output.values = values.mutable_data_ptr(), output.type = type;
+    product.fill({a.values.const_data_ptr(), b.values.const_data_ptr(), type, ring}, output);
   });
   return {std::move(entries.crow), std::move(entries.col), std::move(values)};
 }
@@ -79,11 +52,10 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cpu(const Tensor& a_crow, const Tensor
 std::tuple<Tensor, Tensor> pattern_cpu(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                        const Tensor& b_col, int64_t columns, std::optional<Tensor> exclude_crow,
                                        std::optional<Tensor> exclude_col) {
-  const PatternOperand a(a_crow, a_col, b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a");
+  const PatternOperand a(a_crow, a_col, rows_of(b_crow), "a");
   const PatternOperand b(b_crow, b_col, columns, "b");
-  Entries entries = product_of(a, b, exclude_crow, exclude_col, [&](Product& product, ProductOutput output) {
-    product.fill({ValueKind::none, Semiring::plus_times, nullptr, nullptr}, output);
-  });
+  Entries entries = product_of(a, b, exclude_crow, exclude_col,
+                               [&](Product& product, ProductOutput output) { product.fill({}, output); });
   return {std::move(entries.crow), std::move(entries.col)};
 }
 

@@ -47,7 +47,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cuda(const Tensor& a_crow, const Tenso
                                                Excluded exclude_col) {
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a");
+  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   const ProductValues values{a.values.const_data_ptr(), b.values.const_data_ptr(), type, ring};
   return product_of(a, b, exclude_crow, exclude_col, &values, a_values.scalar_type());
@@ -56,8 +56,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cuda(const Tensor& a_crow, const Tenso
 std::tuple<Tensor, Tensor> pattern_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                         const Tensor& b_col, int64_t columns, Excluded exclude_crow,
                                         Excluded exclude_col) {
-  const PatternOperand a(a_crow, a_col, b_crow.dim() == 1 ? b_crow.size(0) - 1 : 0, "a"),
-      b(b_crow, b_col, columns, "b");
+  const PatternOperand a(a_crow, a_col, rows_of(b_crow), "a"), b(b_crow, b_col, columns, "b");
   const auto [crow, col, none] = product_of(a, b, exclude_crow, exclude_col, nullptr, ScalarType::Byte);
   return {crow, col};
 }

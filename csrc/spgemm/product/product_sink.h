@@ -4,9 +4,7 @@
 
 #include <cstdint>
 
-#include "common/half.h"
 #include "spgemm/product/product_rows.h"
-#include "spgemm/semirings.h"
 
 namespace warphash::spgemm {
 namespace {
@@ -51,7 +49,7 @@ class Sink {
   int64_t room = 0;  // how many entries may be put before the next commit
 
   Sink(const ProductOutput& output, Scratch& scratch, int64_t begin, int64_t end, int64_t most)
-      : output_(output), at_(begin), direct_(!output.wide && output.narrowing == Narrowing::none), room_all_(end) {
+      : output_(output), at_(begin), direct_(!output.wide && !is_half(output.type)), room_all_(end) {
     if (direct_) {
       columns = static_cast<int32_t*>(output.col) + begin;
       if constexpr (A::valued) values = static_cast<Value*>(output.values) + begin;
@@ -86,12 +84,12 @@ class Sink {
 
  private:
   void commit_values(int64_t count) {
-    if (output_.narrowing == Narrowing::none) {
+    if (!is_half(output_.type)) {
       Value* to = static_cast<Value*>(output_.values) + at_;
       for (int64_t i = 0; i < count; ++i) to[i] = values[i];
     } else {
       uint16_t* to = static_cast<uint16_t*>(output_.values) + at_;
-      if (output_.narrowing == Narrowing::float16)
+      if (output_.type == ValueType::float16)
         for (int64_t i = 0; i < count; ++i) to[i] = float16_of_float(static_cast<float>(values[i]));
       else
         for (int64_t i = 0; i < count; ++i) to[i] = bfloat16_of_float(static_cast<float>(values[i]));

@@ -5,12 +5,17 @@
 #include <cstdint>
 
 #include "common/isa.h"
-#include "spgemm/spgemm.h"
+#include "spgemm/spgemm_values.h"
 
 namespace warphash::spgemm {
 
 // What sums are rounded to, once and before they are compared.
 enum class Rounding : int { none = 0, float16 = 1, bfloat16 = 2 };
+constexpr Rounding rounding_of(ValueType type) {
+  return type == ValueType::float16    ? Rounding::float16
+         : type == ValueType::bfloat16 ? Rounding::bfloat16
+                                       : Rounding::none;
+}
 
 // values and indices [a.rows, k]: entries by (value descending, column ascending), NaN last, then -inf and -1 where there
 // are no more. An entry is a sum of products in the order of a's columns, without fused multiply-adds. `values` are

@@ -15,20 +15,17 @@ std::tuple<Tensor, Tensor> topk_cuda(const Tensor& a_crow, const Tensor& a_col, 
                                      const Tensor& b_crow, const Tensor& b_col, const Tensor& b_values, int64_t columns,
                                      int64_t k) {
   const ValueType type = checked_value_type(a_values, b_values, Semiring::plus_times);
-  STD_TORCH_CHECK(sum_type(type) == ValueType::float32 || type == ValueType::float64, "values must be of a float type");
+  STD_TORCH_CHECK(is_float(type), "values must be of a float type");
   STD_TORCH_CHECK(k >= 0, "k must not be negative, got ", k);
   const OnDevice device(a_crow);
-  const CsrOperand a(a_crow, a_col, widened(a_values), b_crow.numel() - 1, "a");
+  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
   const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
   check_operands(a, b);
-  const Rounding rounding = type == ValueType::float16    ? Rounding::float16
-                            : type == ValueType::bfloat16 ? Rounding::bfloat16
-                                                          : Rounding::none;
   Tensor values = device.empty({a.pattern.rows, k}, a.values.scalar_type());
   Tensor indices = device.empty({a.pattern.rows, k}, ScalarType::Long);
   const auto search = [&]<class Value>() {
     Tensor workspace = device.workspace(topk_workspace<Value>(a.pattern.rows, columns, k));
-    OnDevice::check(topk(a.csr<Value>(), b.csr<Value>(), k, rounding, workspace.mutable_data_ptr(),
+    OnDevice::check(topk(a.csr<Value>(), b.csr<Value>(), k, rounding_of(type), workspace.mutable_data_ptr(),
                          static_cast<Value*>(values.mutable_data_ptr()), indices.mutable_data_ptr<int64_t>(),
                          device.stream()));
   };
