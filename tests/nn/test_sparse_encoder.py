@@ -81,6 +81,18 @@ def test_padding_changes_nothing() -> None:
     assert torch.equal(make()(hidden, MASK), make()(other, MASK))
 
 
+@pytest.mark.parametrize("agg", ["max", "sum"])
+def test_nan_of_padding_goes_nowhere(agg: str) -> None:
+    head, hidden = make(agg=agg), states()
+    mask = MASK.bool().clone()
+    mask[0] = False
+    padded = torch.where(mask.unsqueeze(-1), hidden, torch.nan).requires_grad_()
+    weights = head(padded, mask)
+    grads = torch.autograd.grad(weights.sum(), (padded, *head.parameters()))
+    assert weights.isfinite().all()
+    assert all(grad.isfinite().all() for grad in grads)
+
+
 @pytest.mark.parametrize("top_k", [1, 3, 39, 40, 100])
 def test_pruning(top_k: int) -> None:
     head, pruned = make(dtype=torch.float64), make(dtype=torch.float64, top_k=top_k)

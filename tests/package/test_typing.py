@@ -24,12 +24,13 @@ def stubbed(body: list[ast.stmt]) -> Signatures:
 
 
 def compiled(module: ModuleType) -> Signatures:
-    """The same of a module, from the first line of pybind11's docstrings."""
+    """The same of a module, from the signatures in pybind11's docstrings; overloads share theirs."""
     out = {}
     for name, value in vars(module).items():
         if callable(value):
-            inside = value.__doc__.splitlines()[0].partition("(")[2].rpartition(") ->")[0]
-            out[name] = re.findall(r"(\w+): ", inside)
+            signatures = re.findall(rf"^(?:\d+\. )?{name}\((.*)\) ->", value.__doc__, re.MULTILINE)
+            (parameters,) = {tuple(re.findall(r"(\w+): ", inside)) for inside in signatures}
+            out[name] = list(parameters)
     return out
 
 

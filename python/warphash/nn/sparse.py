@@ -150,6 +150,8 @@ class SparseEncoderHead(nn.Module):
         hidden, weight, *rest = autocast(*parameters)
         bias = rest[0] if rest else None
         with without_autocast(hidden.device):
+            if attention_mask is not None:  # so that NaN of padding reaches no gradient of the weight either
+                hidden = hidden.masked_fill(~mask.unsqueeze(-1), 0)
             if hidden.shape[1] == 0:
                 # No tokens: zeros that a gradient still goes through.
                 empty = hidden.sum(1) @ weight.T
