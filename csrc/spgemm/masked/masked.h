@@ -11,8 +11,8 @@
 
 namespace warphash::spgemm {
 
-// Of a [M, K] times b [K, N] at the entries of `mask` [M, N] on which a product falls; a column of -1 is none. Operands' values are of
-// sum_type(type); without values: the pattern alone.
+// Of a [M, K] times b [K, N] at the entries of `mask` [M, N] on which a product falls; a column of -1 is none. Operands'
+// values are of sum_type(type).
 struct MaskedJob {
   Pattern a, b, mask;
   const void *a_values, *b_values;  // null: the pattern alone

@@ -42,17 +42,17 @@ __device__ __forceinline__ void multiply(const Csr<Value>& gradient, const Patte
                                          const Value* a_values, int64_t first, int64_t stride, int64_t end,
                                          int32_t column, Value (&products)[each]) {
   int64_t begins[each];
-  int counts[each], places[each], most = 0;
+  unsigned counts[each], places[each], most = 0;  // columns of a row differ: fewer than 2^31
 #pragma unroll
   for (int u = 0; u < each; ++u) {
     const int64_t i = first + u * stride;
     Range row{0, 0};
     if (i < end && column >= 0) row = row_range(gradient, __ldg(transposed.col + i));
     begins[u] = row.begin, places[u] = 0;
-    counts[u] = static_cast<int>(min(row.end - row.begin, int64_t{1} << 30));
+    counts[u] = static_cast<unsigned>(min(row.end - row.begin, int64_t{0x7fffffff}));
     most = max(most, counts[u]);
   }
-  for (int step = most == 0 ? 0 : 1 << (31 - __clz(most)); step > 0; step /= 2)
+  for (unsigned step = most == 0 ? 0 : 1u << (31 - __clz(static_cast<int>(most))); step > 0; step /= 2)
 #pragma unroll
     for (int u = 0; u < each; ++u)
       if (places[u] + step < counts[u] && __ldg(gradient.col + begins[u] + places[u] + step) <= column)
