@@ -142,9 +142,9 @@ def matmul(
             operand of or_and requires a gradient; row pointers do not ascend, a column is out of range; or indices are
             int32 and the result has more than 2^31 - 1 entries, which int64 indices hold.
 
-    Complexity: O(products), and O(entries of the mask) with one. Workspace, besides the result in its exact size: values
-    and flags of 131,072 columns a thread, rows of b as bits in at most a tenth of the result, and 20 bytes a product of a
-    row that scatters over more columns.
+    Complexity: O(products), and O(entries of the mask) with one. Workspace, besides the result in its exact size:
+    values and flags of 131,072 columns a thread, rows of b as bits in at most a tenth of the result, and 20 bytes a
+    product of a row that scatters over more columns.
 
     Source: F. G. Gustavson, Two fast algorithms for sparse matrices: multiplication and permuted transposition (1978).
     """
