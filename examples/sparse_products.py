@@ -13,7 +13,8 @@ product, and by networkx, which must all agree.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib.metadata
+import os
 import sys
 import time
 import warnings
@@ -71,6 +72,19 @@ def to_scipy(x: Tensor) -> sparse.csr_matrix:
     return sparse.csr_matrix((x.values().numpy(), x.col_indices().numpy(), x.crow_indices().numpy()), tuple(x.shape))
 
 
+def mkl() -> Any:
+    """Its binding, where it is installed and finds its library."""
+    try:
+        if "MKL_RT" not in os.environ:  # the binding looks for names of older versions only
+            for file in importlib.metadata.files("mkl") or ():
+                if "libmkl_rt.so" in file.name:
+                    os.environ["MKL_RT"] = str(file.locate())
+        import sparse_dot_mkl
+    except ImportError:
+        return None
+    return sparse_dot_mkl
+
+
 def libraries(matrix: Tensor, threads: int) -> dict[str, Callable[[], Any]]:
     """How each one squares it. Ours alone sorts the columns of its result."""
     other = to_scipy(matrix)
@@ -79,11 +93,9 @@ def libraries(matrix: Tensor, threads: int) -> dict[str, Callable[[], Any]]:
         "SciPy": lambda: other @ other,
         "torch": lambda: torch.sparse.mm(matrix, matrix),
     }
-    if importlib.util.find_spec("sparse_dot_mkl"):
-        import sparse_dot_mkl
-
-        sparse_dot_mkl.mkl_set_num_threads(threads)
-        calls["MKL"] = lambda: sparse_dot_mkl.dot_product_mkl(other, other)
+    if binding := mkl():
+        binding.mkl_set_num_threads(threads)
+        calls["MKL"] = lambda: binding.dot_product_mkl(other, other)
     return calls
 
 

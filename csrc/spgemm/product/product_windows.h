@@ -54,6 +54,7 @@ class Rows {
     if (i + ahead < a_.rows)
       fetch(i + ahead, [&](int64_t row) {
         const int64_t from = b_.crow[row], to = b_.crow[row + 1];
+        if (from == to) return;
         __builtin_prefetch(b_.col + from);
         __builtin_prefetch(b_.col + to - 1);
         if constexpr (!counting && A::valued) {
