@@ -448,3 +448,14 @@ def test_the_default_device_does_not_matter() -> None:
         found = index.search(rows, 3)[1], index.documents
     for x in (*powers, *tokens, rows, *found):
         assert x.device.type == "cpu"
+
+
+def test_b_without_entries() -> None:
+    """What is fetched ahead of its use lies nowhere then."""
+    a, b = random_csr(40, 30, real=True), random_csr(30, 50, 0.0, 1)
+    mask = random_csr(40, 50, 0.5, 2)
+    assert matmul(a, b)._nnz() == 0
+    assert matmul(a, b, mask=mask)._nnz() == 0
+    parts = [part for x in (a, b, mask) for part in (x.crow_indices(), x.col_indices(), x.values())]
+    assert not torch.ops.warphash.spgemm_numeric(*parts[:8], 50, 0, False).any()
+    assert (wh.spgemm.topk(a, b, 2)[1] == -1).all()

@@ -26,7 +26,7 @@ inline bool pattern_inside(const int32_t* col, int64_t count, int64_t columns) {
 constexpr int64_t rows_ahead = 8;
 template <class... Values>
 inline void prefetch_row(const Pattern& a, const Pattern& b, int64_t entry, const Values*... values) {
-  if (entry + 2 * rows_ahead >= a.entries) return;
+  if (entry + 2 * rows_ahead >= a.entries || b.entries == 0) return;
   __builtin_prefetch(b.crow + a.col[entry + 2 * rows_ahead]);
   const int64_t at = b.crow[a.col[entry + rows_ahead]];
   __builtin_prefetch(b.col + at), __builtin_prefetch(b.col + at + 8);
