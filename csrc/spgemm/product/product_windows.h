@@ -395,25 +395,9 @@ class Rows {
         return products;
       }
     }
-    int64_t entries = 0, put = 0;
-    for (int64_t at = 0; at < products;) {
-      const uint32_t key = keys[at] >> Lanes::few_bits;
-      const int32_t column = base + static_cast<int32_t>(key);
-      Value sum = A::zero();
-      for (; at < products && keys[at] >> Lanes::few_bits == key; ++at)
-        if constexpr (with_values) sum = A::plus(sum, made[keys[at] & ((1 << Lanes::few_bits) - 1)]);
-      if (is_excluded(column)) continue;
-      if constexpr (!counting) {
-        if (put == sink->room) sink->commit(put), put = 0;
-        if (put == sink->room) break;
-        sink->columns[put] = column;
-        if constexpr (A::valued) sink->values[put] = sum;
-        ++put;
-      }
-      ++entries;
-    }
-    if constexpr (!counting) sink->commit(put);
-    return entries;
+    return put_sorted<counting>(
+        products, sink, [&](int64_t at) { return base + static_cast<int32_t>(keys[at] >> Lanes::few_bits); },
+        [&](int64_t at) { return made[keys[at] & ((1 << Lanes::few_bits) - 1)]; });
   }
 
   template <bool counting>
@@ -435,12 +419,20 @@ class Rows {
     // Products of one column stay in their order: it stands in the low half.
     sort_keys(keys, reinterpret_cast<uint64_t*>(scratch_.spare.data()), products, 32,
               32 - __builtin_clz(static_cast<uint32_t>(b_.columns)));
+    return put_sorted<counting>(
+        products, sink, [&](int64_t at) { return static_cast<int32_t>(keys[at] >> 32); },
+        [&](int64_t at) { return made[static_cast<uint32_t>(keys[at])]; });
+  }
+
+  // Entries of products that are sorted by column, and within a column in the order of A's columns.
+  template <bool counting, class Column, class Made>
+  int64_t put_sorted(int64_t products, Sink<A>* sink, Column column_of, Made made) {
     int64_t entries = 0, put = 0;
     for (int64_t at = 0; at < products;) {
-      const int32_t column = static_cast<int32_t>(keys[at] >> 32);
+      const int32_t column = column_of(at);
       Value sum = A::zero();
-      for (; at < products && static_cast<int32_t>(keys[at] >> 32) == column; ++at)
-        if constexpr (with_values) sum = A::plus(sum, made[static_cast<uint32_t>(keys[at])]);
+      for (; at < products && column_of(at) == column; ++at)
+        if constexpr (!counting && A::valued) sum = A::plus(sum, made(at));
       if (is_excluded(column)) continue;
       if constexpr (!counting) {
         if (put == sink->room) sink->commit(put), put = 0;
