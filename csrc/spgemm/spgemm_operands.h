@@ -70,4 +70,14 @@ inline void check_operands(const PatternOperand& a, const PatternOperand& b) {
   check_same_device(a.crow, "a", b.crow, "b");
 }
 
+// Both factors of a product of patterns.
+struct FactorPatterns {
+  PatternOperand a, b;
+
+  FactorPatterns(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow, const Tensor& b_col, int64_t columns)
+      : a(a_crow, a_col, rows_of(b_crow), "a"), b(b_crow, b_col, columns, "b") {
+    check_operands(a, b);
+  }
+};
+
 }  // namespace warphash::spgemm

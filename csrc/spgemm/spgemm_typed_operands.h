@@ -41,6 +41,17 @@ inline ValueType checked_value_type(const Tensor& a_values, const Tensor& b_valu
   return type;
 }
 
+// Both factors of a product of values, half types widened.
+struct Factors {
+  CsrOperand a, b;
+
+  Factors(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_values, const Tensor& b_crow, const Tensor& b_col,
+          const Tensor& b_values, int64_t columns)
+      : a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a"), b(b_crow, b_col, widened(b_values), columns, "b") {
+    check_operands(a, b);
+  }
+};
+
 inline void check_pattern_fits(const PatternOperand& a, const PatternOperand& pattern, const char* name) {
   STD_TORCH_CHECK(pattern.pattern.rows == a.pattern.rows, name, " must have as many rows as a, got ",
                   pattern.pattern.rows, " and ", a.pattern.rows);

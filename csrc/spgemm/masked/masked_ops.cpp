@@ -29,10 +29,8 @@ std::tuple<Tensor, Tensor, Tensor> masked_cpu(const Tensor& a_crow, const Tensor
                                               const Tensor& mask_col) {
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const PatternOperand mask(mask_crow, mask_col, columns, "the mask");
-  check_operands(a, b);
   check_pattern_fits(a, mask, "the mask");
   // Operands without entries may have no memory; a null pointer means a pattern.
   static constexpr int64_t nothing = 0;
@@ -48,9 +46,8 @@ std::tuple<Tensor, Tensor, Tensor> masked_cpu(const Tensor& a_crow, const Tensor
 std::tuple<Tensor, Tensor> masked_pattern_cpu(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                               const Tensor& b_col, int64_t columns, const Tensor& mask_crow,
                                               const Tensor& mask_col) {
-  const PatternOperand a(a_crow, a_col, rows_of(b_crow), "a"), b(b_crow, b_col, columns, "b");
+  const auto [a, b] = FactorPatterns(a_crow, a_col, b_crow, b_col, columns);
   const PatternOperand mask(mask_crow, mask_col, columns, "the mask");
-  check_operands(a, b);
   check_pattern_fits(a, mask, "the mask");
   const Masked product(chosen_isa(),
                        {a.pattern, b.pattern, mask.pattern, nullptr, nullptr, ValueType::boolean, Semiring::or_and});

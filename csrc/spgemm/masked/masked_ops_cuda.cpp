@@ -19,7 +19,6 @@ struct Found {
 };
 
 Found pattern_of(const OnDevice& device, const PatternOperand& a, const PatternOperand& b, const PatternOperand& mask) {
-  check_operands(a, b);
   check_pattern_fits(a, mask, "the mask");
   const int64_t rows = a.pattern.rows;
   Tensor workspace = device.workspace(masked_workspace(a.pattern, mask.pattern));
@@ -43,8 +42,7 @@ std::tuple<Tensor, Tensor, Tensor> masked_cuda(const Tensor& a_crow, const Tenso
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
   const OnDevice device(a_crow);
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const PatternOperand mask(mask_crow, mask_col, columns, "the mask");
   const Found found = pattern_of(device, a, b, mask);
   Tensor values = device.empty({found.pattern.entries}, a_values.scalar_type());
@@ -59,7 +57,7 @@ std::tuple<Tensor, Tensor> masked_pattern_cuda(const Tensor& a_crow, const Tenso
                                                const Tensor& b_col, int64_t columns, const Tensor& mask_crow,
                                                const Tensor& mask_col) {
   const OnDevice device(a_crow);
-  const PatternOperand a(a_crow, a_col, rows_of(b_crow), "a"), b(b_crow, b_col, columns, "b");
+  const auto [a, b] = FactorPatterns(a_crow, a_col, b_crow, b_col, columns);
   const PatternOperand mask(mask_crow, mask_col, columns, "the mask");
   const Found found = pattern_of(device, a, b, mask);
   return {as_type(found.crow, a.index), as_type(found.col, a.index)};

@@ -15,10 +15,8 @@ Tensor numeric_cpu(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_va
                    int64_t semiring, bool covers) {
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const PatternOperand pattern(crow, col, columns, "the pattern");
-  check_operands(a, b);
   check_pattern_fits(a, pattern, "the pattern");
   Tensor values = empty_on_cpu({pattern.pattern.entries}, a_values.scalar_type());
   numeric(chosen_isa(), {a.pattern, b.pattern, pattern.pattern, a.values.const_data_ptr(), b.values.const_data_ptr(),
@@ -33,10 +31,8 @@ std::tuple<Tensor, Tensor> gradients_cpu(const Tensor& gradient, const Tensor& a
   const ValueType type = checked_value_type(a_values, b_values, Semiring::plus_times);
   STD_TORCH_CHECK(is_float(type), "gradients are of float values");
   STD_TORCH_CHECK(gradient.scalar_type() == a_values.scalar_type(), "gradient must have the values' dtype");
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const CsrOperand pattern(crow, col, widened(gradient), columns, "the gradient");
-  check_operands(a, b);
   check_pattern_fits(a, pattern, "the gradient");
   Tensor a_gradient = empty_on_cpu({of_a ? a.pattern.entries : 0}, a_values.scalar_type());
   Tensor b_gradient = empty_on_cpu({of_b ? b.pattern.entries : 0}, a_values.scalar_type());
@@ -54,10 +50,8 @@ std::tuple<Tensor, Tensor> winners_cpu(const Tensor& a_crow, const Tensor& a_col
   STD_TORCH_CHECK(ring == Semiring::min_plus || ring == Semiring::max_times,
                   "semiring must be 2 (min_plus) or 3 (max_times), got ", semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const PatternOperand pattern(crow, col, columns, "the pattern");
-  check_operands(a, b);
   check_pattern_fits(a, pattern, "the pattern");
   Tensor from_a = empty_on_cpu({pattern.pattern.entries}, ScalarType::Long);
   Tensor from_b = empty_on_cpu({pattern.pattern.entries}, ScalarType::Long);

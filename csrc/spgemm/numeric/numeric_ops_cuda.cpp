@@ -15,24 +15,13 @@
 namespace warphash::spgemm {
 namespace {
 
-// What the three operators take.
-struct Operands {
-  CsrOperand a, b;
-
-  Operands(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_values, const Tensor& b_crow, const Tensor& b_col,
-           const Tensor& b_values, int64_t columns)
-      : a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a"), b(b_crow, b_col, widened(b_values), columns, "b") {
-    check_operands(a, b);
-  }
-};
-
 Tensor numeric_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_values, const Tensor& b_crow,
                     const Tensor& b_col, const Tensor& b_values, const Tensor& crow, const Tensor& col, int64_t columns,
                     int64_t semiring, bool covers) {
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
   const OnDevice device(a_crow);
-  const Operands operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
+  const Factors operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const PatternOperand pattern(crow, col, columns, "the pattern");
   check_pattern_fits(operands.a, pattern, "the pattern");
   Tensor values = device.empty({pattern.pattern.entries}, a_values.scalar_type());
@@ -45,7 +34,7 @@ Tensor numeric_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_v
 }
 
 template <class Value>
-void derive_a(const OnDevice& device, const Operands& operands, const CsrOperand& gradient, ValueType type,
+void derive_a(const OnDevice& device, const Factors& operands, const CsrOperand& gradient, ValueType type,
               Tensor& of_a) {
   const Pattern& a = operands.a.pattern;
   Tensor workspace = device.workspace(gradient_of_a_workspace(a, gradient.pattern));
@@ -54,7 +43,7 @@ void derive_a(const OnDevice& device, const Operands& operands, const CsrOperand
 }
 
 template <class Value>
-void derive_b(const OnDevice& device, const Operands& operands, const CsrOperand& gradient, ValueType type,
+void derive_b(const OnDevice& device, const Factors& operands, const CsrOperand& gradient, ValueType type,
               Tensor& of_b) {
   const Pattern &a = operands.a.pattern, &b = operands.b.pattern;
   constexpr int64_t most = std::numeric_limits<int32_t>::max();
@@ -82,7 +71,7 @@ std::tuple<Tensor, Tensor> gradients_cuda(const Tensor& gradient, const Tensor& 
   STD_TORCH_CHECK(is_float(type), "gradients are of float values");
   STD_TORCH_CHECK(gradient.scalar_type() == a_values.scalar_type(), "gradient must have the values' dtype");
   const OnDevice device(a_crow);
-  const Operands operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
+  const Factors operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const CsrOperand pattern(crow, col, widened(gradient), columns, "the gradient");
   check_pattern_fits(operands.a, pattern, "the gradient");
   Tensor a_gradient = device.empty({of_a ? operands.a.pattern.entries : 0}, a_values.scalar_type());
@@ -106,7 +95,7 @@ std::tuple<Tensor, Tensor> winners_cuda(const Tensor& a_crow, const Tensor& a_co
                   "semiring must be 2 (min_plus) or 3 (max_times), got ", semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
   const OnDevice device(a_crow);
-  const Operands operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
+  const Factors operands(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const PatternOperand pattern(crow, col, columns, "the pattern");
   check_pattern_fits(operands.a, pattern, "the pattern");
   Tensor from_a = device.empty({pattern.pattern.entries}, ScalarType::Long);

@@ -20,7 +20,6 @@ struct Entries {
 template <class Fill>
 Entries product_of(const PatternOperand& a, const PatternOperand& b, const std::optional<Tensor>& exclude_crow,
                    const std::optional<Tensor>& exclude_col, const Fill& fill) {
-  check_operands(a, b);
   const std::optional<PatternOperand> exclude = excluded_operand(a, b, exclude_crow, exclude_col);
   Tensor crow = empty_on_cpu({a.pattern.rows + 1}, ScalarType::Long);
   const ProductOperands operands = {a.pattern, b.pattern, exclude ? exclude->pattern : Pattern{}, {}};
@@ -38,8 +37,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cpu(const Tensor& a_crow, const Tensor
                                               std::optional<Tensor> exclude_col) {
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   Tensor values = empty_on_cpu({0}, a_values.scalar_type());
   Entries entries = product_of(a, b, exclude_crow, exclude_col, [&](Product& product, ProductOutput output) {
     values = empty_on_cpu({product.entries()}, a_values.scalar_type());
@@ -52,8 +50,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cpu(const Tensor& a_crow, const Tensor
 std::tuple<Tensor, Tensor> pattern_cpu(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                        const Tensor& b_col, int64_t columns, std::optional<Tensor> exclude_crow,
                                        std::optional<Tensor> exclude_col) {
-  const PatternOperand a(a_crow, a_col, rows_of(b_crow), "a");
-  const PatternOperand b(b_crow, b_col, columns, "b");
+  const auto [a, b] = FactorPatterns(a_crow, a_col, b_crow, b_col, columns);
   Entries entries = product_of(a, b, exclude_crow, exclude_col,
                                [&](Product& product, ProductOutput output) { product.fill({}, output); });
   return {std::move(entries.crow), std::move(entries.col)};

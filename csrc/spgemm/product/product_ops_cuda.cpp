@@ -20,7 +20,6 @@ using Excluded = std::optional<Tensor>;
 std::tuple<Tensor, Tensor, Tensor> product_of(const PatternOperand& a, const PatternOperand& b,
                                               const Excluded& exclude_crow, const Excluded& exclude_col,
                                               const ProductValues* values, ScalarType dtype) {
-  check_operands(a, b);
   const OnDevice device(a.crow);
   const std::optional<PatternOperand> excluded = excluded_operand(a, b, exclude_crow, exclude_col);
   const ProductTask task{a.pattern, b.pattern, excluded ? excluded->pattern : Pattern{}, device.multiprocessors()};
@@ -47,8 +46,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cuda(const Tensor& a_crow, const Tenso
                                                Excluded exclude_col) {
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const ProductValues values{a.values.const_data_ptr(), b.values.const_data_ptr(), type, ring};
   return product_of(a, b, exclude_crow, exclude_col, &values, a_values.scalar_type());
 }
@@ -56,7 +54,7 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cuda(const Tensor& a_crow, const Tenso
 std::tuple<Tensor, Tensor> pattern_cuda(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                         const Tensor& b_col, int64_t columns, Excluded exclude_crow,
                                         Excluded exclude_col) {
-  const PatternOperand a(a_crow, a_col, rows_of(b_crow), "a"), b(b_crow, b_col, columns, "b");
+  const auto [a, b] = FactorPatterns(a_crow, a_col, b_crow, b_col, columns);
   const auto [crow, col, none] = product_of(a, b, exclude_crow, exclude_col, nullptr, ScalarType::Byte);
   return {crow, col};
 }

@@ -16,9 +16,7 @@ std::tuple<Tensor, Tensor> topk_cpu(const Tensor& a_crow, const Tensor& a_col, c
   const ValueType type = checked_value_type(a_values, b_values, Semiring::plus_times);
   STD_TORCH_CHECK(is_float(type), "values must be of a float type");
   STD_TORCH_CHECK(k >= 0, "k must not be negative, got ", k);
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
-  check_operands(a, b);
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   Tensor values = empty_on_cpu({a.pattern.rows, k}, a_values.scalar_type()),
          indices = empty_on_cpu({a.pattern.rows, k}, ScalarType::Long);
   if (type == ValueType::float64)

@@ -18,9 +18,7 @@ std::tuple<Tensor, Tensor> topk_cuda(const Tensor& a_crow, const Tensor& a_col, 
   STD_TORCH_CHECK(is_float(type), "values must be of a float type");
   STD_TORCH_CHECK(k >= 0, "k must not be negative, got ", k);
   const OnDevice device(a_crow);
-  const CsrOperand a(a_crow, a_col, widened(a_values), rows_of(b_crow), "a");
-  const CsrOperand b(b_crow, b_col, widened(b_values), columns, "b");
-  check_operands(a, b);
+  const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   Tensor values = device.empty({a.pattern.rows, k}, a.values.scalar_type());
   Tensor indices = device.empty({a.pattern.rows, k}, ScalarType::Long);
   const auto search = [&]<class Value>() {
