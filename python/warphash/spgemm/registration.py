@@ -8,6 +8,7 @@ is one of a's and b's values, found by ``spgemm_winners``: its derivatives are t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -163,9 +164,7 @@ def _of_values(ctx: Any, gradient: Tensor, operands: tuple[Tensor, ...], crow: T
     """Derivatives to the values of a and b of values at a pattern."""
     of_a, of_b = ctx.needs_input_grad[2], ctx.needs_input_grad[5]
     if ctx.semiring == PLUS_TIMES:
-        pair: tuple[Tensor, Tensor] = Gradients.apply(  # type: ignore[no-untyped-call]
-            gradient, *operands, crow, col, ctx.columns, of_a, of_b
-        )
+        pair: tuple[Tensor, Tensor] = gradients(gradient, *operands, crow, col, ctx.columns, of_a, of_b)
         return pair[0] if of_a else None, pair[1] if of_b else None
     if ctx.semiring == OR_AND:
         raise NotImplementedError("semiring or_and has no derivative")
@@ -195,30 +194,25 @@ def _keep_product(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tenso
     if hasattr(ctx, "mark_non_differentiable"):  # an operator's own derivative has no such method
         ctx.mark_non_differentiable(crow, col)
     ctx.save_for_backward(*inputs[:6], crow, col)
+    ctx.inputs = len(inputs)
     ctx.columns, ctx.semiring = inputs[6:8]
     ctx.set_materialize_grads(False)
 
 
-def _product_backward(ctx: Any, _crow: None, _col: None, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-    found: list[Tensor | None] = [None] * 10
-    if gradient is not None:
+def _values_backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Of operators whose last output is the values."""
+    found: list[Tensor | None] = [None] * ctx.inputs
+    if gradients[-1] is not None:
         *operands, crow, col = ctx.saved_tensors
-        found[2], found[5] = _of_values(ctx, gradient, tuple(operands), crow, col)
+        found[2], found[5] = _of_values(ctx, gradients[-1], tuple(operands), crow, col)
     return tuple(found)
 
 
 def _keep_numeric(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:8])
+    ctx.inputs = len(inputs)
     ctx.columns, ctx.semiring, _ = inputs[8:]
     ctx.set_materialize_grads(False)
-
-
-def _numeric_backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-    found: list[Tensor | None] = [None] * 11
-    if gradient is not None:
-        *operands, crow, col = ctx.saved_tensors
-        found[2], found[5] = _of_values(ctx, gradient, tuple(operands), crow, col)
-    return tuple(found)
 
 
 def _keep_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -272,138 +266,49 @@ def _topk_backward(ctx: Any, gradient: Tensor | None, _indices: None) -> tuple[T
     return tuple(found)
 
 
-register_autograd("warphash::spgemm_matmul", _product_backward, setup_context=_keep_product)
-register_autograd("warphash::spgemm_masked", _product_backward, setup_context=_keep_product)
-register_autograd("warphash::spgemm_numeric", _numeric_backward, setup_context=_keep_numeric)
-register_autograd("warphash::spgemm_gradients", _gradients_backward, setup_context=_keep_gradients)
-register_autograd("warphash::spgemm_topk", _topk_backward, setup_context=_keep_topk)
+def _differentiable(
+    function: str,
+    operator: str,
+    keep: Callable[..., None],
+    back: Callable[..., tuple[Tensor | None, ...]],
+    values: tuple[int, ...] = (2, 5),
+) -> Callable[..., Any]:
+    """An operator with its derivative for eager calls, the compiler and torch.func.
+
+    values: the places of the arguments that have a derivative.
+
+    It is one call of torch.compile's graph, where ``function`` names it. Where the compiler traces into an
+    autograd.Function itself, derivatives taken inside of the graph are cut off from their own derivatives, without a
+    word.
+    """
+    op = getattr(_ops, operator)
+
+    class Function(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(*arguments: Any) -> Any:
+            return op(*arguments)
+
+        setup_context = staticmethod(keep)
+        backward = staticmethod(back)
+
+    def call(*arguments: Any) -> Any:
+        if without_derivative(*(arguments[place] for place in values)):
+            return op(*arguments)
+        return Function.apply(*arguments)  # type: ignore[no-untyped-call]
+
+    call.__name__ = call.__qualname__ = function
+    register_autograd(f"warphash::{operator}", back, setup_context=keep)
+    torch.compiler.allow_in_graph(call)
+    return call
 
 
-class Product(torch.autograd.Function):
-    """``spgemm_matmul`` with its derivative."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Row pointers, columns and values."""
-        out: tuple[Tensor, Tensor, Tensor] = _ops.spgemm_matmul(*arguments)
-        return out
-
-    setup_context = staticmethod(_keep_product)
-    backward = staticmethod(_product_backward)
-
-
-class Masked(torch.autograd.Function):
-    """``spgemm_masked`` with its derivative."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Row pointers, columns and values."""
-        out: tuple[Tensor, Tensor, Tensor] = _ops.spgemm_masked(*arguments)
-        return out
-
-    setup_context = staticmethod(_keep_product)
-    backward = staticmethod(_product_backward)
-
-
-class Numeric(torch.autograd.Function):
-    """``spgemm_numeric`` with its derivative."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*arguments: Any) -> Tensor:
-        """Values at a pattern."""
-        out: Tensor = _ops.spgemm_numeric(*arguments)
-        return out
-
-    setup_context = staticmethod(_keep_numeric)
-    backward = staticmethod(_numeric_backward)
-
-
-class Gradients(torch.autograd.Function):
-    """``spgemm_gradients`` with its derivative."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor]:
-        """Derivatives to the values of a and b."""
-        out: tuple[Tensor, Tensor] = _ops.spgemm_gradients(*arguments)
-        return out
-
-    setup_context = staticmethod(_keep_gradients)
-    backward = staticmethod(_gradients_backward)
-
-
-class Topk(torch.autograd.Function):
-    """``spgemm_topk`` with its derivative."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*arguments: Any) -> tuple[Tensor, Tensor]:
-        """Values and columns."""
-        out: tuple[Tensor, Tensor] = _ops.spgemm_topk(*arguments)
-        return out
-
-    setup_context = staticmethod(_keep_topk)
-    backward = staticmethod(_topk_backward)
-
-
-# One call of torch.compile's graph each. Where it traces into an autograd.Function itself, derivatives taken inside of
-# the graph are cut off from their own derivatives, without a word.
-@torch.compiler.allow_in_graph
-def product(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """``spgemm_matmul`` for eager calls, the compiler and torch.func."""
-    if without_derivative(arguments[2], arguments[5]):
-        plain: tuple[Tensor, Tensor, Tensor] = _ops.spgemm_matmul(*arguments)
-        return plain
-    out: tuple[Tensor, Tensor, Tensor] = Product.apply(*arguments)  # type: ignore[no-untyped-call]
-    return out
-
-
-@torch.compiler.allow_in_graph
-def masked(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """``spgemm_masked`` for eager calls, the compiler and torch.func."""
-    if without_derivative(arguments[2], arguments[5]):
-        plain: tuple[Tensor, Tensor, Tensor] = _ops.spgemm_masked(*arguments)
-        return plain
-    out: tuple[Tensor, Tensor, Tensor] = Masked.apply(*arguments)  # type: ignore[no-untyped-call]
-    return out
-
-
-@torch.compiler.allow_in_graph
-def numeric(*arguments: Any) -> Tensor:
-    """``spgemm_numeric`` for eager calls, the compiler and torch.func."""
-    if without_derivative(arguments[2], arguments[5]):
-        plain: Tensor = _ops.spgemm_numeric(*arguments)
-        return plain
-    out: Tensor = Numeric.apply(*arguments)  # type: ignore[no-untyped-call]
-    return out
-
-
-@torch.compiler.allow_in_graph
-def gradients(*arguments: Any) -> tuple[Tensor, Tensor]:
-    """``spgemm_gradients`` for eager calls, the compiler and torch.func."""
-    if without_derivative(arguments[0], arguments[3], arguments[6]):
-        plain: tuple[Tensor, Tensor] = _ops.spgemm_gradients(*arguments)
-        return plain
-    out: tuple[Tensor, Tensor] = Gradients.apply(*arguments)  # type: ignore[no-untyped-call]
-    return out
-
-
-@torch.compiler.allow_in_graph
-def topk(*arguments: Any) -> tuple[Tensor, Tensor]:
-    """``spgemm_topk`` for eager calls, the compiler and torch.func."""
-    if without_derivative(arguments[2], arguments[5]):
-        plain: tuple[Tensor, Tensor] = _ops.spgemm_topk(*arguments)
-        return plain
-    out: tuple[Tensor, Tensor] = Topk.apply(*arguments)  # type: ignore[no-untyped-call]
-    return out
+product = _differentiable("product", "spgemm_matmul", _keep_product, _values_backward)
+masked = _differentiable("masked", "spgemm_masked", _keep_product, _values_backward)
+numeric = _differentiable("numeric", "spgemm_numeric", _keep_numeric, _values_backward)
+gradients = _differentiable("gradients", "spgemm_gradients", _keep_gradients, _gradients_backward, values=(0, 3, 6))
+topk = _differentiable("topk", "spgemm_topk", _keep_topk, _topk_backward)
 
 
 # ---- vmap -----------------------------------------------------------------------------------------------------------
