@@ -29,57 +29,15 @@ def _(crow: Tensor, col: Tensor, columns: int) -> Tensor:
 
 
 @register_fake("warphash::spgemm_matmul")
-def _(
-    a_crow: Tensor,
-    a_col: Tensor,
-    a_values: Tensor,
-    b_crow: Tensor,
-    b_col: Tensor,
-    b_values: Tensor,
-    columns: int,
-    semiring: int,
-    exclude_crow: Tensor | None,
-    exclude_col: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    found = torch.library.get_ctx().new_dynamic_size()
-    return a_crow.new_empty((a_crow.shape[0],)), a_col.new_empty((found,)), a_values.new_empty((found,))
-
-
 @register_fake("warphash::spgemm_masked")
-def _(
-    a_crow: Tensor,
-    a_col: Tensor,
-    a_values: Tensor,
-    b_crow: Tensor,
-    b_col: Tensor,
-    b_values: Tensor,
-    columns: int,
-    semiring: int,
-    mask_crow: Tensor,
-    mask_col: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(a_crow: Tensor, a_col: Tensor, a_values: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     found = torch.library.get_ctx().new_dynamic_size()
     return a_crow.new_empty((a_crow.shape[0],)), a_col.new_empty((found,)), a_values.new_empty((found,))
 
 
 @register_fake("warphash::spgemm_pattern")
-def _(
-    a_crow: Tensor,
-    a_col: Tensor,
-    b_crow: Tensor,
-    b_col: Tensor,
-    columns: int,
-    exclude_crow: Tensor | None,
-    exclude_col: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    found = torch.library.get_ctx().new_dynamic_size()
-    return a_crow.new_empty((a_crow.shape[0],)), a_col.new_empty((found,))
-
-
 @register_fake("warphash::spgemm_masked_pattern")
-def _(
-    a_crow: Tensor, a_col: Tensor, b_crow: Tensor, b_col: Tensor, columns: int, mask_crow: Tensor, mask_col: Tensor
-) -> tuple[Tensor, Tensor]:
+def _(a_crow: Tensor, a_col: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     found = torch.library.get_ctx().new_dynamic_size()
     return a_crow.new_empty((a_crow.shape[0],)), a_col.new_empty((found,))
 
