@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of a product cut into blocks, taken by workers as they become free. Torch-free.
+// Rows of a product cut into pieces and blocks, taken by workers as they become free. Torch-free.
 #pragma once
 
 #include <algorithm>
@@ -31,6 +31,23 @@ struct RowWork {
     return low;
   }
 };
+
+// Calls body(begin, end) for pieces of [0, count).
+template <class Body>
+void for_pieces(int64_t count, int64_t piece, Body&& body) {
+  const int64_t pieces = (count + piece - 1) / piece;
+  parallel_tasks_if(pieces > 1, pieces, [&](int64_t p) { body(p * piece, std::min(count, (p + 1) * piece)); });
+}
+
+// Calls body(row) for all rows, of about 2^16 entries at a time.
+constexpr int64_t entries_a_piece = 1 << 16;
+template <class Body>
+void for_rows(const Pattern& pattern, Body&& body) {
+  const int64_t rows = std::max<int64_t>(entries_a_piece / (1 + pattern.entries / (pattern.rows + 1)), 1);
+  for_pieces(pattern.rows, rows, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) body(row);
+  });
+}
 
 // Calls body(next) once a worker; next(begin, end) hands out blocks of rows until it returns false.
 template <class Body>

@@ -11,6 +11,7 @@
 #include "common/parallel.h"
 #include "spgemm/inspect/inspect.h"
 #include "spgemm/product/product_rows.h"
+#include "spgemm/spgemm_blocks.h"
 
 namespace warphash::spgemm {
 namespace {
@@ -19,7 +20,6 @@ constexpr int64_t least_work = 1 << 15;  // of a block: products, and a few for 
 constexpr int64_t blocks_a_worker = 16;
 constexpr int64_t worth_words = 1 << 16;                     // products
 constexpr int64_t bytes_an_entry = 8, output_to_words = 11;  // what words may take beside the output
-constexpr int64_t pieces_of_checks = 1 << 16;
 
 struct Kernels {
   CountRows count;
@@ -51,22 +51,8 @@ void check_row(const Pattern& pattern, int64_t row, const char* name) {
   if (disordered) throw std::invalid_argument(std::string(name) + "'s columns must ascend strictly in each row");
 }
 
-template <class Body>
-void in_pieces(int64_t count, int64_t piece, Body body) {
-  const int64_t pieces = (count + piece - 1) / piece;
-  parallel_tasks_if(pieces > 1, pieces, [&](int64_t p) { body(p * piece, std::min(count, (p + 1) * piece)); });
-}
-
-// Rows with about pieces_of_checks entries at a time.
-template <class Body>
-void in_rows(const Pattern& pattern, Body body) {
-  in_pieces(pattern.rows, std::max<int64_t>(pieces_of_checks / (1 + pattern.entries / (pattern.rows + 1)), 1), body);
-}
-
 void check_rows(const Pattern& pattern, const char* name) {
-  in_rows(pattern, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) check_row(pattern, row, name);
-  });
+  for_rows(pattern, [&](int64_t row) { check_row(pattern, row, name); });
 }
 
 // Runs body(scratch, first row, last row) on all blocks.
@@ -98,23 +84,21 @@ Product::Product(Isa isa, const ProductOperands& operands, int64_t* crow)
   }
   // Products of each row, for the time being in the place of counts. Where B has more entries than there are products,
   // only those of its rows that are asked for are checked.
-  in_rows(a, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      int64_t products = 0;
-      for (int64_t k = a.crow[i]; k < a.crow[i + 1]; ++k) {
-        const int64_t row = a.col[k];
-        if (row < 0 || row >= b.rows) refuse_column("a", row, b.rows);
-        products += b.crow[row + 1] - b.crow[row];
-      }
-      crow[i + 1] = products;
+  for_rows(a, [&](int64_t i) {
+    int64_t products = 0;
+    for (int64_t k = a.crow[i]; k < a.crow[i + 1]; ++k) {
+      const int64_t row = a.col[k];
+      if (row < 0 || row >= b.rows) refuse_column("a", row, b.rows);
+      products += b.crow[row + 1] - b.crow[row];
     }
+    crow[i + 1] = products;
   });
   int64_t products = 0;
   for (int64_t i = 0; i < a.rows; ++i) products += crow[i + 1];
   if (products >= b.entries)
     check_rows(b, "b");
   else
-    in_pieces(a.entries, pieces_of_checks, [&](int64_t first, int64_t last) {
+    for_pieces(a.entries, entries_a_piece, [&](int64_t first, int64_t last) {
       for (int64_t k = first; k < last; ++k) check_row(b, a.col[k], "b");
     });
 

@@ -1,25 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "spgemm/product/product_words.h"
 
-#include <algorithm>
-
-#include "common/parallel.h"
+#include "spgemm/spgemm_blocks.h"
 
 namespace warphash::spgemm {
-namespace {
-
-constexpr int64_t entries_a_piece = 1 << 16;
-
-template <class Body>
-void over_rows(const Pattern& pattern, Body body) {
-  const int64_t rows = std::max<int64_t>(entries_a_piece / (1 + pattern.entries / (pattern.rows + 1)), 1);
-  const int64_t pieces = (pattern.rows + rows - 1) / rows;
-  parallel_tasks_if(pieces > 1, pieces, [&](int64_t piece) {
-    for (int64_t r = piece * rows; r < std::min(pattern.rows, (piece + 1) * rows); ++r) body(r);
-  });
-}
-
-}  // namespace
 
 void RowWords::drop() {
   begin_.release(), words_.release(), alike_.release();
@@ -29,7 +13,7 @@ void RowWords::drop() {
 void RowWords::make(const Pattern& pattern) {
   begin_.reserve((static_cast<size_t>(pattern.rows) + 1) * sizeof(int64_t));
   int64_t* begin = reinterpret_cast<int64_t*>(begin_.data());
-  over_rows(pattern, [&](int64_t r) {
+  for_rows(pattern, [&](int64_t r) {
     const int64_t from = pattern.crow[r], to = pattern.crow[r + 1];
     int32_t words = from < to;
     for (int64_t q = from + 1; q < to; ++q) words += pattern.col[q - 1] >> 4 != pattern.col[q] >> 4;
@@ -40,7 +24,7 @@ void RowWords::make(const Pattern& pattern) {
   if (empty()) return;
   words_.reserve(static_cast<size_t>(count_) * sizeof(Word));
   Word* words = reinterpret_cast<Word*>(words_.data());
-  over_rows(pattern, [&](int64_t r) {
+  for_rows(pattern, [&](int64_t r) {
     if (begin[r] == begin[r + 1]) return;
     int64_t at = begin[r] - 1;
     int32_t number = -1;
@@ -52,7 +36,7 @@ void RowWords::make(const Pattern& pattern) {
   });
   alike_.reserve(static_cast<size_t>(pattern.rows));
   uint8_t* alike = alike_.data();
-  over_rows(pattern, [&](int64_t r) {
+  for_rows(pattern, [&](int64_t r) {
     const int64_t count = begin[r + 1] - begin[r];
     if (r == 0 || count == 0 || begin[r] - begin[r - 1] != count) return;
     const Word* own = words + begin[r];
