@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <new>
 
 #include "common/memory.h"
@@ -18,26 +17,29 @@ namespace warphash::spgemm {
 
 class Workspace {
  public:
-  // All bytes are 0. Large pages pay where most of it will be used.
+  // All bytes are 0. Large pages pay where most of it will be used; then the system must have as much, too.
   explicit Workspace(int64_t size, bool large_pages = false) : size_(static_cast<size_t>(std::max<int64_t>(size, 64))) {
     if (size_ >= from_the_system) {
-      data_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (data_ == MAP_FAILED) throw std::bad_alloc();
-      if (large_pages) prefer_large_pages(data_, size_);
+      memory_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | (large_pages ? 0 : MAP_NORESERVE), -1, 0);
+      if (memory_ == MAP_FAILED) throw std::bad_alloc();
+      if (large_pages) prefer_large_pages(memory_, size_);
+      data_ = memory_;
     } else {
-      size_ = (size_ + 63) / 64 * 64;
-      data_ = std::aligned_alloc(64, size_);
-      if (data_ == nullptr) throw std::bad_alloc();
-      std::memset(data_, 0, size_);
+      // Not aligned_alloc, whose fragments let a process grow over many calls.
+      size_ = (size_ + line - 1) / line * line;
+      memory_ = std::calloc(size_ + line, 1);
+      if (memory_ == nullptr) throw std::bad_alloc();
+      data_ = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_) + line - 1) / line * line);
     }
   }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
   ~Workspace() {
     if (size_ >= from_the_system)
-      munmap(data_, size_);
+      munmap(memory_, size_);
     else
-      std::free(data_);
+      std::free(memory_);
   }
   std::byte* data() const { return static_cast<std::byte*>(data_); }
   template <class T>
@@ -46,9 +48,9 @@ class Workspace {
   }
 
  private:
-  static constexpr size_t from_the_system = size_t{1} << 20;
+  static constexpr size_t from_the_system = size_t{1} << 20, line = 64;
   size_t size_;
-  void* data_;
+  void *memory_, *data_;  // data_ is on a cache line's boundary
 };
 
 }  // namespace warphash::spgemm

@@ -1,30 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "spgemm/product/product_scratch.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
-#include "common/memory.h"
+#include "spgemm/spgemm_workspace.h"
 
 namespace warphash::spgemm {
-namespace {
-constexpr size_t mapped_from = size_t{1} << 20, line = 64;
-}
 
-ZeroedMemory::ZeroedMemory() : memory_(nullptr), data_(nullptr), size_(0), mapped_(false) {}
+ZeroedMemory::ZeroedMemory() : memory_(nullptr), data_(nullptr), size_(0) {}
 ZeroedMemory::~ZeroedMemory() { release(); }
 unsigned char* ZeroedMemory::data() const { return data_; }
 
 void ZeroedMemory::release() {
-  if (mapped_)
-    munmap(memory_, size_);
-  else
-    std::free(memory_);
-  memory_ = data_ = nullptr, size_ = 0, mapped_ = false;
+  delete memory_;
+  memory_ = nullptr, data_ = nullptr, size_ = 0;
 }
 
 bool ZeroedMemory::reserve(size_t bytes) {
@@ -32,21 +22,8 @@ bool ZeroedMemory::reserve(size_t bytes) {
   // By half at least, so that growing costs no more than the rows that make it grow.
   bytes = std::max(bytes, size_ + size_ / 2);
   release();
-  if (bytes >= mapped_from) {
-    memory_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED) {
-      memory_ = nullptr;
-      throw std::bad_alloc();
-    }
-    prefer_large_pages(memory_, bytes);
-    mapped_ = true, data_ = static_cast<unsigned char*>(memory_);
-  } else {
-    // Not aligned_alloc, whose fragments let a process grow over many calls.
-    memory_ = std::calloc(bytes + line, 1);
-    if (memory_ == nullptr) throw std::bad_alloc();
-    data_ = reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(memory_) + line - 1) / line * line);
-  }
-  size_ = bytes;
+  memory_ = new Workspace(static_cast<int64_t>(bytes), true);
+  data_ = memory_->as<unsigned char>(), size_ = bytes;
   return true;
 }
 

@@ -8,7 +8,9 @@
 
 namespace warphash::spgemm {
 
-// Zeroed memory on a cache line's boundary, in large pages where it is large.
+class Workspace;
+
+// A workspace that grows.
 class ZeroedMemory {
  public:
   ZeroedMemory();
@@ -22,10 +24,9 @@ class ZeroedMemory {
   void release();
 
  private:
-  void* memory_;
+  Workspace* memory_;
   unsigned char* data_;
   size_t size_;
-  bool mapped_;
 };
 
 struct Scratch {
