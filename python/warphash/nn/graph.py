@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import _checks, _random, spgemm
-from ..spgemm.csr import VALUES, build, outside_of_graphs, values_of
-from .graph_patterns import diagonal, merged, ones, rows_of, selection, square, with_diagonal
+from ..spgemm.csr import VALUES, build, outside_of_graphs, rows_of, values_of
+from .graph_patterns import diagonal, merged, ones, selection, square, with_diagonal
 
 PowerKind = Literal["walks", "reach", "shells", "distances"]
 TokenKind = Literal["shells", "balls"]
@@ -128,7 +128,7 @@ class GraphPower(nn.Module):
             adjacency = with_diagonal(adjacency, 1)
         crow, col, values = adjacency.crow_indices(), adjacency.col_indices(), values_of(adjacency)
         if self.normalize is not None:
-            rows = rows_of(crow, len(col))
+            rows = rows_of(crow, len(col)).long()
             sums = values.new_zeros(len(crow) - 1).index_add(0, rows, values)
             power = -1.0 if self.normalize == "row" else -0.5
             # The inner where keeps infinities out of the gradient.
@@ -270,7 +270,7 @@ def _whole(edges: Tensor, chosen: Tensor, hops: int, balls: bool) -> Iterator[tu
             yield own * tokens + hop, chosen
     for hop, shell in enumerate(_shells(edges, start, hops), 1):
         members = shell.col_indices().long()
-        rows = rows_of(shell.crow_indices(), len(members)) * tokens
+        rows = rows_of(shell.crow_indices(), len(members)).long() * tokens
         for token in range(hop, tokens if balls else hop + 1):
             yield rows + token, members
 

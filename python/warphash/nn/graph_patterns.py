@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import _checks, spgemm
-from ..spgemm.csr import build, csr_of, indices_of, inspected, values_of
+from ..spgemm.csr import build, csr_of, indices_of, inspected, rows_of, values_of
 
 
 def square(name: str, adjacency: Any) -> None:
@@ -23,12 +23,6 @@ def square(name: str, adjacency: Any) -> None:
     _checks.device_served(name, adjacency)
     _checks.with_data(name, adjacency)
     inspected(name, *indices_of(adjacency), adjacency.shape[1])
-
-
-def rows_of(crow: Tensor, count: int) -> Tensor:
-    """Int64 [count]: the row of each entry."""
-    rows = torch.arange(len(crow) - 1, device=crow.device)
-    return torch.repeat_interleave(rows, crow.diff(), output_size=count)
 
 
 def ones(like: Tensor, dtype: torch.dtype) -> Tensor:

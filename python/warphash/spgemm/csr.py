@@ -145,13 +145,14 @@ def on_pattern(gradient: Tensor, crow: Tensor, col: Tensor) -> Tensor:
         same = [(gradient.crow_indices(), crow), (gradient.col_indices(), col)]
         if all(a.shape == b.shape and (a.data_ptr() == b.data_ptr() or equal(a, b)) for a, b in same):
             return values_of(gradient)
-        rows, columns = rows_of(gradient.crow_indices()), gradient.col_indices()
-        return _looked_up(rows, columns, values_of(gradient), rows_of(crow), col)
+        columns = gradient.col_indices()
+        rows = rows_of(gradient.crow_indices(), len(columns))
+        return _looked_up(rows, columns, values_of(gradient), rows_of(crow, len(col)), col)
     if gradient.layout == torch.strided:
-        return gradient[rows_of(crow).long(), col.long()]
+        return gradient[rows_of(crow, len(col)).long(), col.long()]
     entries = gradient.to_sparse_coo().coalesce()
     rows, columns = entries.indices()
-    return _looked_up(rows, columns, entries.values(), rows_of(crow), col)
+    return _looked_up(rows, columns, entries.values(), rows_of(crow, len(col)), col)
 
 
 def _looked_up(rows: Tensor, col: Tensor, values: Tensor, at_rows: Tensor, at_col: Tensor) -> Tensor:
@@ -167,10 +168,11 @@ def _looked_up(rows: Tensor, col: Tensor, values: Tensor, at_rows: Tensor, at_co
     return torch.where(known[place] == wanted, sums[place], values.new_zeros(()))
 
 
-def rows_of(crow: Tensor) -> Tensor:
-    """The row of each entry, in the dtype of the pointers."""
+def rows_of(crow: Tensor, entries: int | None = None) -> Tensor:
+    """The row of each entry, in the dtype of the pointers; with their number, nothing is waited for on CUDA."""
     counts = crow.diff()
-    return torch.repeat_interleave(torch.arange(len(counts), device=crow.device, dtype=crow.dtype), counts)
+    rows = torch.arange(len(counts), device=crow.device, dtype=crow.dtype)
+    return torch.repeat_interleave(rows, counts, output_size=entries)
 
 
 def crow_of(rows: Tensor, count: int) -> Tensor:
@@ -311,7 +313,7 @@ def pattern_of(name: str, x: Tensor, index: torch.dtype, validate: bool) -> Patt
         crow, col = crow.to(index), col.to(index)
     if canonical:
         return Pattern(crow, col)
-    rows = rows_of(crow)
+    rows = rows_of(crow, len(col))
     order = torch.sort(col, stable=True).indices
     order = order[torch.sort(rows[order], stable=True).indices]
     rows, col = rows[order], col[order]
@@ -398,5 +400,5 @@ def _known_columns(mask: Pattern, names: Tensor) -> Pattern:
         return Pattern(torch.zeros_like(mask.crow), mask.col[:0])
     number = torch.searchsorted(names, mask.col).clamp(max=len(names) - 1)
     known = names[number] == mask.col
-    rows = rows_of(mask.crow)[known]
+    rows = rows_of(mask.crow, len(mask.col))[known]
     return Pattern(crow_of(rows, len(mask.crow) - 1), number[known].to(mask.col.dtype))
