@@ -2,7 +2,7 @@
 # Instruction sets by file suffix; which file's kernels run is chosen at run time (csrc/common/isa.h).
 # gcc 12 takes the undefined vectors inside its own intrinsics for ours.
 set(WARPHASH_AVX2_FLAGS -mavx2 -mfma -mf16c -mpopcnt -Wno-uninitialized -Wno-maybe-uninitialized)
-set(WARPHASH_AVX512_FLAGS ${WARPHASH_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vpopcntdq)
+set(WARPHASH_AVX512_FLAGS ${WARPHASH_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vpopcntdq -mavx512vbmi2)
 set(WARPHASH_AVX512BF16_FLAGS ${WARPHASH_AVX512_FLAGS} -mavx512bf16)
 set(WARPHASH_AMX_FLAGS ${WARPHASH_AVX512_FLAGS} -mamx-tile -mamx-int8 -mamx-bf16)
 

@@ -35,7 +35,7 @@ Isa find_machine_isa() {
   if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (1u << 29)) == 0) return Isa::scalar;  // F16C
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
       !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl") ||
-      !__builtin_cpu_supports("avx512vpopcntdq"))
+      !__builtin_cpu_supports("avx512vpopcntdq") || !__builtin_cpu_supports("avx512vbmi2"))
     return Isa::avx2;
   return amx_in_cpuid() ? Isa::amx : Isa::avx512;
 }

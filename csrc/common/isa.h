@@ -9,7 +9,7 @@ enum class Isa : int { scalar = 0, avx2 = 1, avx512 = 2, amx = 3 };
 // scalar, avx2, avx512 or amx.
 const char* isa_name(Isa isa);
 
-// The best level of this machine: AVX2 means AVX2+FMA+F16C+POPCNT, AVX-512 means F+BW+DQ+VL+VPOPCNTDQ,
+// The best level of this machine: AVX2 means AVX2+FMA+F16C+POPCNT, AVX-512 means F+BW+DQ+VL+VPOPCNTDQ+VBMI2,
 // AMX means AVX-512 and AMX-TILE+INT8 (kernels for AMX-BF16 ask for that besides). AMX is what the processor has; whether
 // the kernel lets us is amx_permitted().
 Isa machine_isa();

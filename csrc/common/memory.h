@@ -4,6 +4,7 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -42,6 +43,41 @@ class AlignedBuffer {
   T* as() const {
     return static_cast<T*>(data_);
   }
+
+ private:
+  size_t size_ = 0;
+  void* data_ = nullptr;
+};
+
+// Room for more than will be needed: the system provides only what is written to.
+class Reservation {
+ public:
+  Reservation() = default;
+  // None where the system refuses.
+  explicit Reservation(size_t bytes) {
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) return;
+    data_ = memory, size_ = bytes;
+    prefer_large_pages(data_, size_);
+  }
+  Reservation(Reservation&& other) noexcept { *this = std::move(other); }
+  Reservation& operator=(Reservation&& other) noexcept {
+    std::swap(size_, other.size_), std::swap(data_, other.data_);
+    return *this;
+  }
+  ~Reservation() {
+    if (data_ != nullptr) munmap(data_, size_);
+  }
+  void* data() const { return data_; }
+  size_t size() const { return size_; }
+  // Gives back what lies behind the first `bytes`.
+  void keep(size_t bytes) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    bytes = (std::max<size_t>(bytes, 1) + page - 1) / page * page;
+    if (bytes < size_) munmap(static_cast<char*>(data_) + bytes, size_ - bytes), size_ = bytes;
+  }
+  // Whoever takes it unmaps it.
+  void release() { data_ = nullptr, size_ = 0; }
 
  private:
   size_t size_ = 0;

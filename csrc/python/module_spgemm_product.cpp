@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -51,19 +52,40 @@ struct HeldOperands {
   }
 };
 
-Product counted(const std::string& isa, const HeldOperands& operands, int64_t* crow) {
-  const warphash::Isa level = isa_named(isa);
-  py::gil_scoped_release release;
-  return Product(level, operands.patterns, crow);
-}
+struct ProductArrays {
+  py::array_t<int64_t> crow;
+  py::array col, values;
+};
 
-py::array columns_of(bool wide, int64_t entries) {
-  return wide ? py::array(py::array_t<int64_t>(entries)) : py::array(py::array_t<int32_t>(entries));
+// factors.a: null for the pattern alone.
+ProductArrays product_of(const std::string& isa, const HeldOperands& operands, const ProductValues& factors,
+                         const py::dtype& dtype, bool at_once) {
+  const warphash::Isa level = isa_named(isa);
+  const bool wide = operands.a.wide;
+  ProductArrays arrays{py::array_t<int64_t>(operands.a.crow.shape(0)), {}, {}};
+  int64_t* crow = arrays.crow.mutable_data();
+  const std::unique_ptr<Product> product = [&] {
+    py::gil_scoped_release release;
+    auto checked = std::make_unique<Product>(level, operands.patterns, crow);
+    if (!at_once) checked->count();
+    return checked;
+  }();
+  const int64_t room = at_once ? product->most_entries() + Product::beyond : product->entries();
+  arrays.col = wide ? py::array(py::array_t<int64_t>(room)) : py::array(py::array_t<int32_t>(room));
+  arrays.values = py::array(dtype, std::vector<py::ssize_t>{factors.a == nullptr ? 0 : room});
+  const ProductOutput output = {arrays.col.mutable_data(), wide, arrays.values.mutable_data(), factors.type};
+  {
+    py::gil_scoped_release release;
+    at_once ? product->make(factors, output) : product->fill(factors, output);
+  }
+  const py::slice entries(0, product->entries(), 1);
+  arrays.col = arrays.col[entries], arrays.values = arrays.values[entries];
+  return arrays;
 }
 
 py::tuple product_on(const std::string& isa, const py::array& a_crow, const py::array& a_col, const py::array& a_values,
                      const py::array& b_crow, const py::array& b_col, const py::array& b_values, int64_t columns,
-                     int semiring, const py::object& exclude_crow, const py::object& exclude_col) {
+                     int semiring, const py::object& exclude_crow, const py::object& exclude_col, bool at_once) {
   const HeldOperands operands({a_crow, a_col, "a"}, {b_crow, b_col, "b"}, columns, exclude_crow, exclude_col);
   const ValueType type = type_of(a_values);
   if ((type == ValueType::boolean) != (semiring == 1))
@@ -71,33 +93,16 @@ py::tuple product_on(const std::string& isa, const py::array& a_crow, const py::
   const Values left(a_values, type, operands.a.col.shape(0), "a's values");
   const Values right(b_values, type, operands.b.col.shape(0), "b's values");
   const ProductValues factors = {left.data(), right.data(), type, semiring_of(semiring)};
-  py::array_t<int64_t> crow(operands.a.crow.shape(0));
-  int64_t* pointers = crow.mutable_data();
-  Product product = counted(isa, operands, pointers);
-  py::array col = columns_of(operands.a.wide, product.entries());
-  py::array values(a_values.dtype(), std::vector<py::ssize_t>{product.entries()});
-  const ProductOutput output = {col.mutable_data(), operands.a.wide, values.mutable_data(), type};
-  {
-    py::gil_scoped_release release;
-    product.fill(factors, output);
-  }
-  return py::make_tuple(crow, col, values);
+  const ProductArrays product = product_of(isa, operands, factors, a_values.dtype(), at_once);
+  return py::make_tuple(product.crow, product.col, product.values);
 }
 
 py::tuple pattern_on(const std::string& isa, const py::array& a_crow, const py::array& a_col, const py::array& b_crow,
                      const py::array& b_col, int64_t columns, const py::object& exclude_crow,
-                     const py::object& exclude_col) {
+                     const py::object& exclude_col, bool at_once) {
   const HeldOperands operands({a_crow, a_col, "a"}, {b_crow, b_col, "b"}, columns, exclude_crow, exclude_col);
-  py::array_t<int64_t> crow(operands.a.crow.shape(0));
-  int64_t* pointers = crow.mutable_data();
-  Product product = counted(isa, operands, pointers);
-  py::array col = columns_of(operands.a.wide, product.entries());
-  const ProductOutput output = {col.mutable_data(), operands.a.wide, nullptr, {}};
-  {
-    py::gil_scoped_release release;
-    product.fill({}, output);
-  }
-  return py::make_tuple(crow, col);
+  const ProductArrays product = product_of(isa, operands, {}, py::dtype::of<uint8_t>(), at_once);
+  return py::make_tuple(product.crow, product.col);
 }
 
 }  // namespace
@@ -106,8 +111,8 @@ void bind_spgemm_product(py::module_& module) {
   py::module_ kernels = module.attr("kernels");
   kernels.def("spgemm_product", product_on, py::arg("isa"), py::arg("a_crow"), py::arg("a_col"), py::arg("a_values"),
               py::arg("b_crow"), py::arg("b_col"), py::arg("b_values"), py::arg("columns"), py::arg("semiring") = 0,
-              py::arg("exclude_crow") = py::none(), py::arg("exclude_col") = py::none());
+              py::arg("exclude_crow") = py::none(), py::arg("exclude_col") = py::none(), py::arg("at_once") = false);
   kernels.def("spgemm_pattern", pattern_on, py::arg("isa"), py::arg("a_crow"), py::arg("a_col"), py::arg("b_crow"),
               py::arg("b_col"), py::arg("columns"), py::arg("exclude_crow") = py::none(),
-              py::arg("exclude_col") = py::none());
+              py::arg("exclude_col") = py::none(), py::arg("at_once") = false);
 }

@@ -153,6 +153,7 @@ class _Kernels(ModuleType):
         semiring: SupportsIndex = 0,
         exclude_crow: ArrayLike | None = None,
         exclude_col: ArrayLike | None = None,
+        at_once: bool = False,
     ) -> tuple[NDArray[np.int64], NDArray[np.signedinteger], NDArray[np.generic]]: ...
     @staticmethod
     def spgemm_pattern(
@@ -164,6 +165,7 @@ class _Kernels(ModuleType):
         columns: SupportsIndex,
         exclude_crow: ArrayLike | None = None,
         exclude_col: ArrayLike | None = None,
+        at_once: bool = False,
     ) -> tuple[NDArray[np.int64], NDArray[np.signedinteger]]: ...
     @staticmethod
     def spgemm_topk(

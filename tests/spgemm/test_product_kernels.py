@@ -24,11 +24,27 @@ def _case(name: str) -> tuple[Matrix, Matrix]:
     return cases()[name]
 
 
+def _equal_bits(found: Arrays, expected: Arrays) -> bool:
+    return all(x.tobytes() == y.tobytes() for x, y in zip(found, expected, strict=True))
+
+
 def _product(
     isa: str, a: Matrix, b: Matrix, semiring: int = 0, exclude: Matrix | None = None
 ) -> tuple[np.ndarray, ...]:
+    """Counted first and made at once: with the same bits."""
     excluded = (None, None) if exclude is None else (exclude.crow, exclude.col)
-    return _C.kernels.spgemm_product(isa, *a[:3], *b[:3], b.columns, semiring, *excluded)
+    operands = (isa, *a[:3], *b[:3], b.columns, semiring, *excluded)
+    product = _C.kernels.spgemm_product(*operands)
+    assert _equal_bits(_C.kernels.spgemm_product(*operands, at_once=True), product)
+    return product
+
+
+def _pattern(isa: str, a: Matrix, b: Matrix, exclude: Matrix | None = None) -> tuple[np.ndarray, ...]:
+    excluded = (None, None) if exclude is None else (exclude.crow, exclude.col)
+    operands = (isa, *a[:2], *b[:2], b.columns, *excluded)
+    pattern = _C.kernels.spgemm_pattern(*operands)
+    assert _equal_bits(_C.kernels.spgemm_pattern(*operands, at_once=True), pattern)
+    return pattern
 
 
 def _same(found: Arrays, expected: Arrays, semiring: int = 0) -> None:
@@ -56,7 +72,7 @@ def _semirings(dtype: str) -> tuple[int, ...]:
 def test_by_definition(isa, name):
     a, b = _case(name)
     _same(_product(isa, a, b), by_definition(a, b, 0))
-    _same(_C.kernels.spgemm_pattern(isa, *a[:2], *b[:2], b.columns), by_definition(a, b, 0)[:2])
+    _same(_pattern(isa, a, b), by_definition(a, b, 0)[:2])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -77,8 +93,7 @@ def test_exclusion(isa, name):
     exclude = some_of(a, b)
     expected = by_definition(a, b, 0, exclude)
     _same(_product(isa, a, b, 0, exclude), expected)
-    excluded = _C.kernels.spgemm_pattern(isa, *a[:2], *b[:2], b.columns, exclude.crow, exclude.col)
-    _same(excluded, expected[:2])
+    _same(_pattern(isa, a, b, exclude), expected[:2])
     # Nothing of one row lingers in the next one, whatever was left out.
     for dtype, semiring in (("float64", 2), ("int32", 3), ("bool", 1)):
         x, y = as_dtype(a, dtype), as_dtype(b, dtype)
@@ -122,7 +137,19 @@ def test_threads_change_nothing(isa, name):
         found.append(_product(isa, a, b))
     torch.set_num_threads(before)
     for other in found[1:]:
-        assert all(x.tobytes() == y.tobytes() for x, y in zip(found[0], other, strict=True))
+        assert _equal_bits(other, found[0])
+
+
+def test_blocks_that_wait_for_each_other(isa):
+    """A few rows with most of the work among many short ones, on more threads than there are processors."""
+    a, b = hubs(1500, 3), hubs(1500, 4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(7)
+    try:
+        for _ in range(3):
+            _same(_product(isa, a, b), by_definition(a, b, 0))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_bad_operands(isa):
@@ -198,6 +225,44 @@ def test_bool_is_or_and():
         found = torch.ops.warphash.spgemm_matmul(*_tensors(a), *_tensors(b), b.columns, semiring, None, None)
         assert found[0].dtype == found[1].dtype == torch.int32
         _same(tuple(x.numpy() for x in found), by_definition(a, b, 1))
+
+
+LARGE = """
+import resource, sys, numpy as np, scipy.sparse, torch, warphash
+torch.set_num_threads(int(sys.argv[1]))
+generator = np.random.default_rng(0)
+
+def sparse(rows, columns, spread):
+    col = np.sort(generator.random((rows, columns)).argpartition(40, 1)[:, :40] * spread, 1).ravel().astype(np.int32)
+    values = generator.integers(-8, 9, 40 * rows).astype(np.float32)
+    return scipy.sparse.csr_matrix((values, col, np.arange(rows + 1, dtype=np.int32) * 40), (rows, columns * spread))
+
+a, b = sparse(20_000, 200, 1), sparse(200, 60, 33)  # 60 entries a row, where there could be 1600: 256 MB
+expected = a @ b
+expected.sort_indices()
+tensors = [torch.from_numpy(x) for m in (a, b) for x in (m.indptr, m.indices, m.data)]
+if sys.argv[2] == "refused":
+    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (200 << 20), size + (200 << 20)))
+crow, col, values = torch.ops.warphash.spgemm_matmul(*tensors, 60 * 33, 0, None, None)
+found = scipy.sparse.csr_matrix((values.numpy(), col.numpy(), crow.numpy()), expected.shape)
+assert found.nnz > 1_100_000 and found.has_canonical_format and (abs(found - expected)).max() == 0
+for part in (col, values):
+    assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
+    assert torch.equal(part.clone(), part) and part.sort().values.shape == part.shape
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("reservation", ["granted", "refused"])
+def test_large_products(threads, reservation):
+    """Large enough to be made at once; in two passes where the system reserves no memory."""
+    if reservation == "refused" and wh.build_info()["sanitizers"]:
+        pytest.skip("sanitizers need address space of their own")
+    run = subprocess.run(
+        [sys.executable, "-c", LARGE, str(threads), reservation], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
 
 
 MEMORY = """

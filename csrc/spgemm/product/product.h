@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The product of two CSR matrices, row by row, in two passes: entries of each row are counted, then written where they
-// belong, in memory of exactly their size. Torch-free.
+// The product of two CSR matrices, row by row. Either in two passes: entries of each row are counted, then written where they
+// belong, in memory of exactly their size. Or at once, into memory for as many as there may be, of which the system has to
+// provide only what is written. Torch-free.
 #pragma once
 
 #include <cstdint>
@@ -38,22 +39,34 @@ struct ProductOutput {
 class Product {
  public:
   // Checks the operands: std::invalid_argument where row pointers are broken, columns of b or of what is excluded do not
-  // ascend or sizes do not fit, std::out_of_range where a column is not in its matrix. Then counts; crow is [rows + 1] row
-  // pointers of the product.
+  // ascend or sizes do not fit, std::out_of_range where a column is not in its matrix. crow is [rows + 1].
   Product(Isa isa, const ProductOperands& operands, int64_t* crow);
 
+  // Makes crow the row pointers of the product. Then `fill` writes all entries.
+  void count();
   int64_t entries() const { return crow_[operands_.a.rows]; }
-
-  // Writes all entries.
   void fill(const ProductValues& values, const ProductOutput& output);
 
+  // How many entries there can be at most.
+  int64_t most_entries() const { return most_; }
+  // Whether it may be made at once: what workers hold until its place is known is little beside the product.
+  bool holds_little() const;
+  // Both passes in one. The output has room for most_entries() and `beyond` more, which are written to as well.
+  static constexpr int64_t beyond = 64;
+  void make(const ProductValues& values, const ProductOutput& output);
+
  private:
-  void cut_blocks();
+  void cut_blocks(int64_t share);
+  int64_t work() const;
+  int64_t work_of(int64_t row) const;
+  int64_t estimated_entries();
+  void sum_counts();
 
   Isa isa_;
   ProductOperands operands_;
   int64_t* crow_;
   RowWords words_;
+  int64_t most_ = 0, most_of_a_row_ = 0;
   std::vector<int64_t> cuts_;  // block i is rows [cuts[i], cuts[i + 1]); blocks have about as many products each
 };
 

@@ -13,12 +13,17 @@ constexpr bool is_same = false;
 template <class T>
 constexpr bool is_same<T, T> = true;
 
+struct Ascending {
+  alignas(64) uint8_t of[64];
+  constexpr Ascending() : of() {
+    for (int i = 0; i < 64; ++i) of[i] = static_cast<uint8_t>(i);
+  }
+};
+constexpr Ascending ascending;
+
 struct Avx512Lanes {
   static constexpr int64_t few = 256, few_bits = 8, few_span = int64_t{1} << 23;
   static constexpr int64_t together = 4;  // rows of B whose words are alike
-  // Of 64 columns: from so many entries on vectors take them out, of four times 16 columns those that have any; from so
-  // many on all four, since guessing wrong which have any costs more.
-  static constexpr int vectors_from = 3, all_from = 7;
 
   // Bit i: whether flag i of 64 is set; all are zero afterwards.
   static uint64_t take_flags(uint8_t* flags) {
@@ -160,13 +165,17 @@ struct Avx512Lanes {
                         const Word* words, int64_t count, int64_t entries, uint16_t* bits, uint8_t* coarse,
                         typename A::Value* sums) {
     // Not beyond the last value of B.
-    if (b_end - b >= entries + 16)
-      add_words<A, coarsely, true>(a, b, words, count, bits, coarse, sums);
+    if (b_end - b < entries + 16)
+      add_words<A, coarsely, false, false>(a, b, words, count, bits, coarse, sums);
+    else if (count < long_row)
+      add_words<A, coarsely, true, false>(a, b, words, count, bits, coarse, sums);
     else
-      add_words<A, coarsely, false>(a, b, words, count, bits, coarse, sums);
+      add_words<A, coarsely, true, true>(a, b, words, count, bits, coarse, sums);
   }
 
-  template <class A, bool coarsely, bool freely>
+  // Long rows are fetched ahead: the processor by itself stops at the end of each page.
+  static constexpr int64_t long_row = 512, ahead_bytes = 4096;
+  template <class A, bool coarsely, bool freely, bool fetches>
   static void add_words(typename A::Value a, const typename A::Value* b, const Word* words, int64_t count,
                         uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
     using Value = typename A::Value;
@@ -176,6 +185,10 @@ struct Avx512Lanes {
     // Ends of windows are folded into the pointers once, not in each step.
     asm("" : "+r"(bits), "+r"(coarse), "+r"(sums));
     for (const Word *word = words, *end = words + count; word < end; ++word) {
+      if constexpr (fetches) {
+        _mm_prefetch(reinterpret_cast<const char*>(b) + ahead_bytes, _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(word) + ahead_bytes, _MM_HINT_T0);
+      }
       const uint64_t column = word->column;
       const uint32_t mask = word->mask;
       const int64_t entries = _mm_popcnt_u32(mask);
@@ -242,89 +255,83 @@ struct Avx512Lanes {
   }
 
   // ---- windows ------------------------------------------------------------------------------------------------------
+  // Entries are taken out by the numbers of the bits that are set: few or many, near or far, there is no branch on where
+  // they lie, whose wrong guesses would cost more than all the rest.
+  static __m512i numbers_of(uint64_t mask) { return _mm512_maskz_compress_epi8(mask, _mm512_load_si512(ascending.of)); }
+  static __m512i first_numbers(__m512i numbers) { return _mm512_cvtepu8_epi32(_mm512_castsi512_si128(numbers)); }
+  static __m512i without_first(__m512i numbers) { return _mm512_alignr_epi64(numbers, numbers, 2); }
+  static __mmask16 first_lanes(int64_t count) {
+    return count >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1u << count) - 1);
+  }
+
   static void write_columns(uint64_t mask, int32_t column, int32_t* columns, int64_t room) {
-    if (_mm_popcnt_u64(mask) < vectors_from) {
-      write_columns_singly(mask, column, columns, room);
-      return;
+    write_lanes(mask, column, columns, room, [](int64_t, __m512i, __mmask16) {});
+  }
+
+  // Calls put(number of the first, numbers, lanes) for up to 16 entries at a time. All lanes are stored where there is room:
+  // what lies behind belongs to the same row and comes later.
+  template <class Put>
+  [[gnu::always_inline]] static void write_lanes(uint64_t mask, int32_t column, int32_t* columns, int64_t room,
+                                                 const Put& put) {
+    const __m512i base = _mm512_set1_epi32(column);
+    const int64_t count = static_cast<int64_t>(_mm_popcnt_u64(mask));
+    __m512i numbers = numbers_of(mask);
+    if (room >= group) {
+      for (int64_t i = 0;;) {
+        const __m512i some = first_numbers(numbers);
+        _mm512_storeu_si512(columns + i, _mm512_add_epi32(base, some));
+        put(i, some, 0xffff);
+        if ((i += 16) >= count) return;
+        numbers = without_first(numbers);
+      }
     }
-    while (mask != 0 && room > 0) {
-      const int first = __builtin_ctzll(mask) & ~15;
-      const __mmask16 here = static_cast<__mmask16>(mask >> first);
-      const int count = static_cast<int>(_mm_popcnt_u32(here));
-      store_columns(here, column + first, columns, room, count);
-      mask &= ~(uint64_t{0xffff} << first);
-      columns += count, room -= count;
+    for (int64_t i = 0; i < count && i < room; i += 16, numbers = without_first(numbers)) {
+      const __m512i some = first_numbers(numbers);
+      const __mmask16 here = first_lanes(count < room ? count - i : room - i);
+      _mm512_mask_storeu_epi32(columns + i, here, _mm512_add_epi32(base, some));
+      put(i, some, here);
     }
-  }
-  static void store_columns(__mmask16 here, int32_t column, int32_t* columns, int64_t room, int count) {
-    const __m512i all = _mm512_add_epi32(_mm512_set1_epi32(column), lane_numbers());
-    store_lanes(columns, room, count, _mm512_maskz_compress_epi32(here, all));
-  }
-  // The first `count` lanes, or all where there is room: what lies behind belongs to the same row and comes later.
-  static void store_lanes(void* to, int64_t room, int count, __m512i lanes) {
-    if (room >= 16)
-      _mm512_storeu_si512(to, lanes);
-    else
-      _mm512_mask_storeu_epi32(to, static_cast<__mmask16>((1u << count) - 1), lanes);
-  }
-  static void store_long_lanes(void* to, int64_t room, int count, __m512i lanes) {
-    if (room >= 16)
-      _mm512_storeu_si512(to, lanes);
-    else
-      _mm512_mask_storeu_epi64(to, static_cast<__mmask8>((1u << count) - 1), lanes);
   }
 
   template <class A>
   static void write(uint64_t mask, int32_t column, typename A::Value* sums, int32_t* columns, typename A::Value* values,
                     int64_t room) {
     using Value = typename A::Value;
-    if (sizeof(Value) < 4 || _mm_popcnt_u64(mask) < vectors_from) {
-      write_singly<A>(mask, column, sums, columns, values, room);
-      return;
-    }
-    const Value zero = A::zero();
-    if constexpr (sizeof(Value) == 4)
-      if (_mm_popcnt_u64(mask) >= all_from && room >= 64) {
-        int32_t bits;
-        __builtin_memcpy(&bits, &zero, 4);
-#pragma GCC unroll 4
-        for (int first = 0; first < 64; first += 16) {
-          const __mmask16 here = static_cast<__mmask16>(mask >> first);
-          const __m512i all = _mm512_add_epi32(_mm512_set1_epi32(column + first), lane_numbers());
-          _mm512_storeu_si512(columns, _mm512_maskz_compress_epi32(here, all));
-          _mm512_storeu_si512(values, _mm512_maskz_compress_epi32(here, _mm512_load_si512(sums + first)));
-          _mm512_store_si512(sums + first, _mm512_set1_epi32(bits));
-          const int64_t count = _mm_popcnt_u32(here);
-          columns += count, values += count;
+    constexpr int64_t lanes = 64 / sizeof(Value), vectors = group / lanes;
+    __m512i all[vectors];
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < vectors; ++v) all[v] = _mm512_load_si512(sums + v * lanes);
+    if constexpr (sizeof(Value) == 1) {
+      write_columns(mask, column, columns, room);
+      const int64_t count = static_cast<int64_t>(_mm_popcnt_u64(mask));
+      const int64_t put = count < room ? count : room;
+      const __mmask64 here = put >= 64 ? ~__mmask64{0} : (__mmask64{1} << put) - 1;
+      _mm512_mask_storeu_epi8(values, here, _mm512_maskz_compress_epi8(mask, all[0]));
+    } else {
+      write_lanes(mask, column, columns, room, [&](int64_t i, __m512i numbers, __mmask16 here) {
+        if constexpr (sizeof(Value) == 4) {
+          const __m512i low = _mm512_permutex2var_epi32(all[0], numbers, all[1]);
+          const __m512i high = _mm512_permutex2var_epi32(all[2], numbers, all[3]);
+          const __mmask16 upper = _mm512_test_epi32_mask(numbers, _mm512_set1_epi32(32));
+          _mm512_mask_storeu_epi32(values + i, here, _mm512_mask_blend_epi32(upper, low, high));
+        } else {
+          const __m512i low = _mm512_i32gather_epi64(_mm512_castsi512_si256(numbers), sums, 8);
+          const __m512i high = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(numbers, 1), sums, 8);
+          _mm512_mask_storeu_epi64(values + i, static_cast<__mmask8>(here), low);
+          _mm512_mask_storeu_epi64(values + i + 8, static_cast<__mmask8>(here >> 8), high);
         }
-        return;
-      }
-    while (mask != 0 && room > 0) {
-      const int first = __builtin_ctzll(mask) & ~15;
-      const __mmask16 here = static_cast<__mmask16>(mask >> first);
-      const int count = static_cast<int>(_mm_popcnt_u32(here));
-      store_columns(here, column + first, columns, room, count);
-      Value* from = sums + first;
-      // Sums without an entry are at zero already.
-      if constexpr (sizeof(Value) == 4) {
-        int32_t bits;
-        __builtin_memcpy(&bits, &zero, 4);
-        store_lanes(values, room, count, _mm512_maskz_compress_epi32(here, _mm512_load_si512(from)));
-        _mm512_store_si512(from, _mm512_set1_epi32(bits));
-      } else if constexpr (sizeof(Value) == 8) {
-        int64_t bits;
-        __builtin_memcpy(&bits, &zero, 8);
-        const __mmask8 low = static_cast<__mmask8>(here), high = static_cast<__mmask8>(here >> 8);
-        const int lower = static_cast<int>(_mm_popcnt_u32(low));
-        store_long_lanes(values, room, lower, _mm512_maskz_compress_epi64(low, _mm512_load_si512(from)));
-        store_long_lanes(values + lower, room, count - lower,
-                         _mm512_maskz_compress_epi64(high, _mm512_load_si512(from + 8)));
-        _mm512_store_si512(from, _mm512_set1_epi64(bits));
-        _mm512_store_si512(from + 8, _mm512_set1_epi64(bits));
-      }
-      mask &= ~(uint64_t{0xffff} << first);
-      columns += count, values += count, room -= count;
+      });
     }
+    const __m512i zeros = repeated(A::zero());
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < vectors; ++v) _mm512_store_si512(sums + v * lanes, zeros);
+  }
+
+  template <class Value>
+  static __m512i repeated(Value value) {
+    alignas(64) Value lanes[64 / sizeof(Value)];
+    for (Value& lane : lanes) lane = value;
+    return _mm512_load_si512(lanes);
   }
 };
 

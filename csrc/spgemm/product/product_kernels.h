@@ -21,6 +21,15 @@ void fill_with(const FillTask& task) {
   using Value = typename A::Value;
   Rows<Lanes, A> rows(task.operands, static_cast<const Value*>(task.values.a), static_cast<const Value*>(task.values.b),
                       task.scratch);
+  if (task.crow == nullptr) {
+    int64_t at = task.begin;
+    for (int64_t i = task.first; i < task.last; ++i) {
+      rows.template fetch_ahead<false>(i);
+      Sink<A> sink(task.output, task.scratch, at, task.end, rows.piece());
+      at += task.counts[i] = rows.template row<false>(i, &sink);
+    }
+    return;
+  }
   for (int64_t i = task.first; i < task.last; ++i) {
     rows.template fetch_ahead<false>(i);
     if (task.crow[i] == task.crow[i + 1]) continue;

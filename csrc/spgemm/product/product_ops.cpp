@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Schemas of the product and its CPU entries.
 #include <torch/csrc/stable/library.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <limits>
 #include <tuple>
 #include <utility>
 
+#include "common/reserved_tensor.h"
 #include "spgemm/product/product.h"
 #include "spgemm/product/product_operands.h"
 #include "spgemm/spgemm_typed_operands.h"
@@ -12,23 +16,53 @@
 namespace warphash::spgemm {
 namespace {
 
-struct Entries {
-  Tensor crow, col;
+// Bytes of one array of the result from which on it is made at once: smaller ones come from memory that the process has had
+// before, whose pages need not be cleared.
+constexpr int64_t worth_reserving = int64_t{16} << 20;
+
+struct Result {
+  Tensor crow, col, values;
 };
 
-// Counts, then hands the output to `fill`, which writes it.
-template <class Fill>
-Entries product_of(const PatternOperand& a, const PatternOperand& b, const std::optional<Tensor>& exclude_crow,
-                   const std::optional<Tensor>& exclude_col, const Fill& fill) {
+// What the system might have to provide in the end must be a part of what it has.
+bool has_memory_for(int64_t bytes) { return bytes <= sysconf(_SC_PHYS_PAGES) * int64_t{sysconf(_SC_PAGESIZE)} / 2; }
+
+// In one pass, where that pays and the system lets us; nothing is in `result` otherwise.
+bool made_at_once(Product& product, const ProductValues& factors, ScalarType index, ScalarType dtype, Result& result) {
+  const int64_t most = product.most_entries();
+  const int64_t col_bytes = index == ScalarType::Long ? 8 : 4;
+  const int64_t value_bytes = factors.a == nullptr ? 0 : bytes_of(factors.type);
+  if (most * std::max(col_bytes, value_bytes) < worth_reserving || !product.holds_little()) return false;
+  if (from_blob_of_torch() == nullptr) return false;
+  if (index == ScalarType::Int && most > std::numeric_limits<int32_t>::max()) return false;
+  if (!has_memory_for(most * (col_bytes + value_bytes))) return false;
+  const size_t room = static_cast<size_t>(most + Product::beyond);
+  Reservation col(room * col_bytes), values(room * std::max<int64_t>(value_bytes, 1));
+  if (col.data() == nullptr || values.data() == nullptr) return false;
+  product.make(factors, {col.data(), index == ScalarType::Long, values.data(), factors.type});
+  const int64_t entries = product.entries();
+  result.col = tensor_of(std::move(col), entries, col_bytes, index);
+  if (value_bytes > 0) result.values = tensor_of(std::move(values), entries, value_bytes, dtype);
+  return true;
+}
+
+// factors.a: null for the pattern alone, whose values are empty.
+Result product_of(const PatternOperand& a, const PatternOperand& b, const std::optional<Tensor>& exclude_crow,
+                  const std::optional<Tensor>& exclude_col, const ProductValues& factors, ScalarType dtype) {
   const std::optional<PatternOperand> exclude = excluded_operand(a, b, exclude_crow, exclude_col);
-  Tensor crow = empty_on_cpu({a.pattern.rows + 1}, ScalarType::Long);
+  Result result{empty_on_cpu({a.pattern.rows + 1}, ScalarType::Long), Tensor(), Tensor()};
   const ProductOperands operands = {a.pattern, b.pattern, exclude ? exclude->pattern : Pattern{}, {}};
-  Product product(chosen_isa(), operands, crow.mutable_data_ptr<int64_t>());
-  check_entries(product.entries(), a.index);
-  Tensor col = empty_on_cpu({product.entries()}, a.index);
-  fill(product, ProductOutput{col.mutable_data_ptr(), a.index == ScalarType::Long, nullptr, {}});
-  if (a.index == ScalarType::Int) crow = torch::stable::to(crow, ScalarType::Int);
-  return {crow, col};
+  Product product(chosen_isa(), operands, result.crow.mutable_data_ptr<int64_t>());
+  if (!made_at_once(product, factors, a.index, dtype, result)) {
+    product.count();
+    check_entries(product.entries(), a.index);
+    result.col = empty_on_cpu({product.entries()}, a.index);
+    result.values = empty_on_cpu({factors.a == nullptr ? 0 : product.entries()}, dtype);
+    product.fill(factors, {result.col.mutable_data_ptr(), a.index == ScalarType::Long, result.values.mutable_data_ptr(),
+                           factors.type});
+  }
+  if (a.index == ScalarType::Int) result.crow = torch::stable::to(result.crow, ScalarType::Int);
+  return result;
 }
 
 std::tuple<Tensor, Tensor, Tensor> matmul_cpu(const Tensor& a_crow, const Tensor& a_col, const Tensor& a_values,
@@ -38,22 +72,17 @@ std::tuple<Tensor, Tensor, Tensor> matmul_cpu(const Tensor& a_crow, const Tensor
   const Semiring ring = semiring_of(semiring);
   const ValueType type = checked_value_type(a_values, b_values, ring);
   const auto [a, b] = Factors(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
-  Tensor values = empty_on_cpu({0}, a_values.scalar_type());
-  Entries entries = product_of(a, b, exclude_crow, exclude_col, [&](Product& product, ProductOutput output) {
-    values = empty_on_cpu({product.entries()}, a_values.scalar_type());
-    output.values = values.mutable_data_ptr(), output.type = type;
-    product.fill({a.values.const_data_ptr(), b.values.const_data_ptr(), type, ring}, output);
-  });
-  return {std::move(entries.crow), std::move(entries.col), std::move(values)};
+  const ProductValues factors = {a.values.const_data_ptr(), b.values.const_data_ptr(), type, ring};
+  Result product = product_of(a, b, exclude_crow, exclude_col, factors, a_values.scalar_type());
+  return {std::move(product.crow), std::move(product.col), std::move(product.values)};
 }
 
 std::tuple<Tensor, Tensor> pattern_cpu(const Tensor& a_crow, const Tensor& a_col, const Tensor& b_crow,
                                        const Tensor& b_col, int64_t columns, std::optional<Tensor> exclude_crow,
                                        std::optional<Tensor> exclude_col) {
   const auto [a, b] = FactorPatterns(a_crow, a_col, b_crow, b_col, columns);
-  Entries entries = product_of(a, b, exclude_crow, exclude_col,
-                               [&](Product& product, ProductOutput output) { product.fill({}, output); });
-  return {std::move(entries.crow), std::move(entries.col)};
+  Result product = product_of(a, b, exclude_crow, exclude_col, {}, ScalarType::Byte);
+  return {std::move(product.crow), std::move(product.col)};
 }
 
 }  // namespace

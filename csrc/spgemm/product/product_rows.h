@@ -18,8 +18,11 @@ struct FillTask {
   const ProductValues& values;
   Scratch& scratch;
   int64_t first, last;
-  const int64_t* crow;  // [rows + 1]: where each row begins in the output
+  const int64_t* crow;  // [rows + 1]: where each row begins in the output; null where that is not known yet
   const ProductOutput& output;
+  // Without crow: rows follow each other from `begin` on; nothing is written from `end` on.
+  int64_t begin, end;
+  int64_t* counts;  // [rows]: entries of each row
 };
 using FillRows = void (*)(const FillTask&);
 

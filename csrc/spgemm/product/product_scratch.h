@@ -36,6 +36,7 @@ struct Scratch {
   ZeroedMemory cursors;                      // where each row of B stands when it is read window by window
   ZeroedMemory keys, spare, products;        // of rows whose products are sorted
   ZeroedMemory piece_columns, piece_values;  // a piece of output before its indices are widened or values narrowed
+  ZeroedMemory block_columns, block_values;  // output of rows whose place is not known yet
   Scratch();
   ~Scratch();
 };
