@@ -9,9 +9,10 @@ namespace {
 
 template <class Lanes>
 void count_rows(const ProductOperands& operands, Scratch& scratch, int64_t first, int64_t last, int64_t* counts) {
-  Rows<Lanes, NoAlgebra> rows(operands, nullptr, nullptr, scratch);
+  RowInputs<NoAlgebra> inputs{operands.a, operands.b, operands.exclude, operands.words, nullptr, nullptr, scratch};
+  Rows<Lanes, NoAlgebra> rows(inputs);
   for (int64_t i = first; i < last; ++i) {
-    rows.template fetch_ahead<true>(i);
+    inputs.template fetch_ahead<true>(i);
     counts[i] = rows.template row<true>(i, nullptr);
   }
 }
@@ -19,19 +20,26 @@ void count_rows(const ProductOperands& operands, Scratch& scratch, int64_t first
 template <class Lanes, class A>
 void fill_with(const FillTask& task) {
   using Value = typename A::Value;
-  Rows<Lanes, A> rows(task.operands, static_cast<const Value*>(task.values.a), static_cast<const Value*>(task.values.b),
-                      task.scratch);
+  const ProductOperands& operands = task.operands;
+  RowInputs<A> inputs{operands.a,
+                      operands.b,
+                      operands.exclude,
+                      operands.words,
+                      static_cast<const Value*>(task.values.a),
+                      static_cast<const Value*>(task.values.b),
+                      task.scratch};
+  Rows<Lanes, A> rows(inputs);
   if (task.crow == nullptr) {
     int64_t at = task.begin;
     for (int64_t i = task.first; i < task.last; ++i) {
-      rows.template fetch_ahead<false>(i);
+      inputs.template fetch_ahead<false>(i);
       Sink<A> sink(task.output, task.scratch, at, task.end, rows.piece());
       at += task.counts[i] = rows.template row<false>(i, &sink);
     }
     return;
   }
   for (int64_t i = task.first; i < task.last; ++i) {
-    rows.template fetch_ahead<false>(i);
+    inputs.template fetch_ahead<false>(i);
     if (task.crow[i] == task.crow[i + 1]) continue;
     Sink<A> sink(task.output, task.scratch, task.crow[i], task.crow[i + 1], rows.piece());
     rows.template row<false>(i, &sink);

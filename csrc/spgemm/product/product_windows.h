@@ -12,8 +12,7 @@
 
 #include <cstdint>
 
-#include "spgemm/product/product_rows.h"
-#include "spgemm/product/product_sink.h"
+#include "spgemm/product/product_short_rows.h"
 
 namespace warphash::spgemm {
 namespace {
@@ -23,7 +22,6 @@ constexpr int64_t window_bytes = int64_t{1} << 19;  // of sums: about half of th
 
 constexpr int64_t whole_from = 4;                  // products for 64 columns from which on coarse flags do not pay
 constexpr int64_t sparse_from = 16;                // columns a product from which on sorting is faster than a window
-constexpr int64_t ahead = 8, most_fetched = 16;    // rows of A; entries of one
 constexpr int64_t most_sorted = int64_t{1} << 31;  // products of a row
 
 template <class Lanes, class A>
@@ -31,68 +29,41 @@ class Rows {
   using Value = typename A::Value;
 
  public:
-  Rows(const ProductOperands& operands, const Value* a_values, const Value* b_values, Scratch& scratch)
-      : a_(operands.a),
-        b_(operands.b),
-        exclude_(operands.exclude),
-        word_begin_(operands.words.begin),
-        words_(operands.words.words),
-        alike_(operands.words.alike),
-        a_values_(a_values),
-        b_values_(b_values),
-        scratch_(scratch),
-        window_(window_columns(operands.b.columns)) {}
+  explicit Rows(RowInputs<A>& inputs) : in_(inputs), short_(inputs), window_(window_columns(inputs.b.columns)) {}
 
   // The most entries that one commit of a sink has.
   int64_t piece() const { return window_; }
 
-  // Rows of B far apart are fetched some rows of A ahead: a short row is done before the first of its own misses ends.
-  // First where they begin, then their entries.
-  template <bool counting>
-  void fetch_ahead(int64_t i) const {
-    if (i + 2 * ahead < a_.rows) fetch(i + 2 * ahead, [&](int64_t row) { __builtin_prefetch(b_.crow + row); });
-    if (i + ahead < a_.rows)
-      fetch(i + ahead, [&](int64_t row) {
-        const int64_t from = b_.crow[row], to = b_.crow[row + 1];
-        if (from == to) return;
-        __builtin_prefetch(b_.col + from);
-        __builtin_prefetch(b_.col + to - 1);
-        if constexpr (!counting && A::valued) {
-          __builtin_prefetch(b_values_ + from);
-          __builtin_prefetch(b_values_ + to - 1);
-        }
-      });
-  }
-
   // The number of entries of row i, written into the sink where there is one.
   template <bool counting>
   int64_t row(int64_t i, Sink<A>* sink) {
-    const int64_t begin = a_.crow[i], end = a_.crow[i + 1];
+    const int64_t begin = in_.a.crow[i], end = in_.a.crow[i + 1];
     int64_t products = 0, rows = 0, only = begin;
     int32_t low = INT32_MAX, high = -1;
     for (int64_t k = begin; k < end; ++k) {
-      const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
+      const int64_t from = in_.b.crow[in_.a.col[k]], to = in_.b.crow[in_.a.col[k] + 1];
       if (from == to) continue;
-      if constexpr (!counting && A::valued) __builtin_prefetch(b_values_ + from);
+      if constexpr (!counting && A::valued) __builtin_prefetch(in_.b_values + from);
       products += to - from, ++rows, only = k;
-      if (b_.col[from] < low) low = b_.col[from];
-      if (b_.col[to - 1] > high) high = b_.col[to - 1];
+      if (in_.b.col[from] < low) low = in_.b.col[from];
+      if (in_.b.col[to - 1] > high) high = in_.b.col[to - 1];
     }
     if (rows == 0) return 0;
-    open_exclusion(i);
-    if (rows == 1) return one_row<counting>(only, sink);
+    in_.open_exclusion(i);
+    if (rows == 1) return short_.template one_row<counting>(only, sink);
     const int64_t base = low / group * group, span = high + 1 - base;
     const int64_t windows = (span + window_ - 1) / window_;
     if constexpr (Lanes::few > 0)
       if (products <= Lanes::few && span <= Lanes::few_span && span > sparse_from * products)
-        return by_few<counting>(begin, end, products, static_cast<int32_t>(base), sink);
+        return short_.template by_few<counting>(begin, end, products, static_cast<int32_t>(base), sink);
     if (products <= most_sorted && products < (windows - 1) * (end - begin) / 2)
-      return by_sorting<counting>(begin, end, products, sink);
+      return short_.template by_sorting<counting>(begin, end, products, sink);
     reserve_window();
     whole_ = products * group >= whole_from * span;
     if (windows == 1) {
-      if (word_begin_ == nullptr)
-        for (int64_t k = begin; k < end; ++k) add<counting>(k, b_.crow[a_.col[k]], b_.crow[a_.col[k] + 1], base);
+      if (in_.words.begin == nullptr)
+        for (int64_t k = begin; k < end; ++k)
+          add<counting>(k, in_.b.crow[in_.a.col[k]], in_.b.crow[in_.a.col[k] + 1], base);
       else
         for (int64_t k = begin; k < end;) k = add_row<counting>(k, end, base);
       return take<counting>(base, span, sink);
@@ -101,13 +72,6 @@ class Rows {
   }
 
  private:
-  template <class Fetch>
-  void fetch(int64_t i, Fetch one) const {
-    const int64_t begin = a_.crow[i], end = a_.crow[i + 1];
-    if (end - begin > most_fetched) return;
-    for (int64_t k = begin; k < end; ++k) one(a_.col[k]);
-  }
-
   static int64_t window_columns(int64_t columns) {
     int64_t most = A::valued ? window_bytes / static_cast<int64_t>(sizeof(Value)) : most_window;
     if (most > most_window) most = most_window;
@@ -118,14 +82,14 @@ class Rows {
 
   void reserve_window() {
     const int64_t groups = window_ / group;
-    if (!scratch_.flags.reserve(static_cast<size_t>(window_)) && sums_ready_) return;
-    scratch_.coarse.reserve(static_cast<size_t>((groups + 63) / 64 * 64));
-    scratch_.bits.reserve(static_cast<size_t>(window_ / 8));
-    flags_ = scratch_.flags.data(), coarse_ = scratch_.coarse.data();
-    bits_ = reinterpret_cast<uint16_t*>(scratch_.bits.data());
+    if (!in_.scratch.flags.reserve(static_cast<size_t>(window_)) && sums_ready_) return;
+    in_.scratch.coarse.reserve(static_cast<size_t>((groups + 63) / 64 * 64));
+    in_.scratch.bits.reserve(static_cast<size_t>(window_ / 8));
+    flags_ = in_.scratch.flags.data(), coarse_ = in_.scratch.coarse.data();
+    bits_ = reinterpret_cast<uint16_t*>(in_.scratch.bits.data());
     if constexpr (A::valued) {
-      const bool fresh = scratch_.sums.reserve(static_cast<size_t>(window_) * sizeof(Value));
-      sums_ = reinterpret_cast<Value*>(scratch_.sums.data());
+      const bool fresh = in_.scratch.sums.reserve(static_cast<size_t>(window_) * sizeof(Value));
+      sums_ = reinterpret_cast<Value*>(in_.scratch.sums.data());
       if (fresh && A::zero() != Value(0))
         for (int64_t c = 0; c < window_; ++c) sums_[c] = A::zero();
     }
@@ -145,15 +109,15 @@ class Rows {
   // Their sums and, where `flagged`, their flags.
   template <bool counting, bool flagged, bool coarsely>
   void add_entries(int64_t k, int64_t from, int64_t to, int64_t base) {
-    const int32_t* col = b_.col;
+    const int32_t* col = in_.b.col;
     uint8_t *flags = flags_ - base, *coarse = coarse_ - base / group;
     int64_t q = from;
     if constexpr (counting || !A::valued) {
       for (; q + 4 <= to; q += 4) mark4<flagged, coarsely>(flags, coarse, col + q);
       for (; q < to; ++q) mark<flagged, coarsely>(flags, coarse, col[q]);
     } else {
-      const Value a = a_values_[k];
-      const Value* b = b_values_;
+      const Value a = in_.a_values[k];
+      const Value* b = in_.b_values;
       Value* sums = sums_ - base;
       // Columns of one row differ, so four sums at a time do not wait for each other.
       for (; q + 4 <= to; q += 4) {
@@ -187,23 +151,24 @@ class Rows {
   // columns. Tells the next entry.
   template <bool counting>
   int64_t add_row(int64_t k, int64_t end, int64_t base) {
-    const int64_t row = a_.col[k], from = b_.crow[row], to = b_.crow[row + 1];
-    const int64_t word = word_begin_[row], words = word_begin_[row + 1] - word;
+    const int64_t row = in_.a.col[k], from = in_.b.crow[row], to = in_.b.crow[row + 1];
+    const int64_t word = in_.words.begin[row], words = in_.words.begin[row + 1] - word;
     if (words == 0) {
       add<counting>(k, from, to, base);
       return k + 1;
     }
     int64_t rows = 1;
-    while (rows < Lanes::together && k + rows < end && a_.col[k + rows] == row + rows && alike_[row + rows]) ++rows;
+    while (rows < Lanes::together && k + rows < end && in_.a.col[k + rows] == row + rows && in_.words.alike[row + rows])
+      ++rows;
     if (rows == 1) {
       add_words<counting>(k, from, to, word, words, base);
       return k + 1;
     }
     any_bits_ = true;
     if (whole_)
-      add_alike<counting, false>(k, row, rows, words_ + word, words, base);
+      add_alike<counting, false>(k, row, rows, in_.words.words + word, words, base);
     else
-      add_alike<counting, true>(k, row, rows, words_ + word, words, base);
+      add_alike<counting, true>(k, row, rows, in_.words.words + word, words, base);
     return k + rows;
   }
   template <bool counting, bool coarsely>
@@ -212,10 +177,10 @@ class Rows {
     uint8_t* coarse = coarse_ - base / group;
     if constexpr (!counting && A::valued)
       if constexpr (Lanes::template adds_words<A>())
-        if (b_.entries >= b_.crow[row + rows] + 16) {
+        if (in_.b.entries >= in_.b.crow[row + rows] + 16) {
           const Value* b[Lanes::together];
-          for (int64_t r = 0; r < rows; ++r) b[r] = b_values_ + b_.crow[row + r];
-          return Lanes::template add_alike<A, coarsely>(a_values_ + k, b, rows, words, count, bits, coarse,
+          for (int64_t r = 0; r < rows; ++r) b[r] = in_.b_values + in_.b.crow[row + r];
+          return Lanes::template add_alike<A, coarsely>(in_.a_values + k, b, rows, words, count, bits, coarse,
                                                         sums_ - base);
         }
     for (const Word *word = words, *end = words + count; word < end; ++word) {
@@ -226,7 +191,7 @@ class Rows {
     }
     if constexpr (!counting && A::valued)
       for (int64_t r = 0; r < rows; ++r)
-        add_entries<counting, false, false>(k + r, b_.crow[row + r], b_.crow[row + r + 1], base);
+        add_entries<counting, false, false>(k + r, in_.b.crow[row + r], in_.b.crow[row + r + 1], base);
   }
 
   // Words of one row or of its part in the window.
@@ -234,9 +199,9 @@ class Rows {
   void add_words(int64_t k, int64_t from, int64_t to, int64_t word, int64_t words, int64_t base) {
     any_bits_ = true;
     if (whole_)
-      add_words_of<counting, false>(k, from, to, words_ + word, words, base);
+      add_words_of<counting, false>(k, from, to, in_.words.words + word, words, base);
     else
-      add_words_of<counting, true>(k, from, to, words_ + word, words, base);
+      add_words_of<counting, true>(k, from, to, in_.words.words + word, words, base);
   }
   template <bool counting, bool coarsely>
   void add_words_of(int64_t k, int64_t from, int64_t to, const Word* words, int64_t count, int64_t base) {
@@ -244,8 +209,9 @@ class Rows {
     uint8_t* coarse = coarse_ - base / group;
     if constexpr (!counting && A::valued)
       if constexpr (Lanes::template adds_words<A>())
-        return Lanes::template add_words<A, coarsely>(a_values_[k], b_values_ + from, b_values_ + b_.entries, words,
-                                                      count, to - from, bits, coarse, sums_ - base);
+        return Lanes::template add_words<A, coarsely>(in_.a_values[k], in_.b_values + from,
+                                                      in_.b_values + in_.b.entries, words, count, to - from, bits,
+                                                      coarse, sums_ - base);
     for (const Word *word = words, *end = words + count; word < end; ++word) {
       bits[word->column / 16] |= static_cast<uint16_t>(word->mask);
       if constexpr (coarsely) coarse[word->column / group] = 1;
@@ -293,12 +259,12 @@ class Rows {
   template <bool counting>
   int64_t window_by_window(int64_t begin, int64_t end, int64_t base, int64_t limit, int64_t windows, Sink<A>* sink) {
     const int64_t rows = end - begin;
-    scratch_.cursors.reserve(static_cast<size_t>(2 * rows) * sizeof(int64_t));
-    int64_t* cursors = reinterpret_cast<int64_t*>(scratch_.cursors.data());
+    in_.scratch.cursors.reserve(static_cast<size_t>(2 * rows) * sizeof(int64_t));
+    int64_t* cursors = reinterpret_cast<int64_t*>(in_.scratch.cursors.data());
     int64_t* word_cursors = cursors + rows;
     for (int64_t k = begin; k < end; ++k) {
-      cursors[k - begin] = b_.crow[a_.col[k]];
-      word_cursors[k - begin] = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k]];
+      cursors[k - begin] = in_.b.crow[in_.a.col[k]];
+      word_cursors[k - begin] = in_.words.begin == nullptr ? 0 : in_.words.begin[in_.a.col[k]];
     }
     // Windows of about one size.
     const int64_t width = ((limit - base + windows - 1) / windows + group - 1) / group * group;
@@ -307,17 +273,18 @@ class Rows {
       const int64_t stop = base + width < limit ? base + width : limit;
       for (int64_t k = begin; k < end; ++k) {
         const int64_t from = cursors[k - begin], word = word_cursors[k - begin];
-        const int64_t word_end = word_begin_ == nullptr ? 0 : word_begin_[a_.col[k] + 1];
-        if (word < word_end || (word_begin_ != nullptr && word_begin_[a_.col[k]] < word_end)) {
+        const int64_t word_end = in_.words.begin == nullptr ? 0 : in_.words.begin[in_.a.col[k] + 1];
+        if (word < word_end || (in_.words.begin != nullptr && in_.words.begin[in_.a.col[k]] < word_end)) {
           int64_t w = word, q = from;
-          for (; w < word_end && words_[w].column < stop; ++w) q += __builtin_popcount(words_[w].mask);
+          for (; w < word_end && in_.words.words[w].column < stop; ++w)
+            q += __builtin_popcount(in_.words.words[w].mask);
           add_words<counting>(k, from, q, word, w - word, base);
           cursors[k - begin] = q, word_cursors[k - begin] = w;
         } else {
-          const int64_t to = b_.crow[a_.col[k] + 1];
+          const int64_t to = in_.b.crow[in_.a.col[k] + 1];
           int64_t q = from;
-          while (q + 8 <= to && b_.col[q + 7] < stop) q += 8;
-          while (q < to && b_.col[q] < stop) ++q;
+          while (q + 8 <= to && in_.b.col[q + 7] < stop) q += 8;
+          while (q < to && in_.b.col[q] < stop) ++q;
           add<counting>(k, from, q, base);
           cursors[k - begin] = q;
         }
@@ -327,132 +294,18 @@ class Rows {
     return count;
   }
 
-  // ---- exclusion ----------------------------------------------------------------------------------------------------
-  void open_exclusion(int64_t i) {
-    if (exclude_.crow != nullptr) excluded_ = exclude_.crow[i], excluded_end_ = exclude_.crow[i + 1];
-  }
   template <bool counting>
   void exclude_from_window(int64_t base, int64_t stop) {
-    for (; excluded_ < excluded_end_ && exclude_.col[excluded_] < stop; ++excluded_) {
-      const int64_t c = exclude_.col[excluded_] - base;
+    for (; in_.excludes() && in_.exclude.col[in_.excluded] < stop; ++in_.excluded) {
+      const int64_t c = in_.exclude.col[in_.excluded] - base;
       if (c < 0) continue;
       flags_[c] = 0, bits_[c / 16] &= static_cast<uint16_t>(~(1u << c % 16));
       if constexpr (!counting && A::valued) sums_[c] = A::zero();
     }
   }
-  // Columns are asked for in ascending order.
-  bool is_excluded(int32_t column) {
-    while (excluded_ < excluded_end_ && exclude_.col[excluded_] < column) ++excluded_;
-    return excluded_ < excluded_end_ && exclude_.col[excluded_] == column;
-  }
 
-  // ---- rows without a window ----------------------------------------------------------------------------------------
-  template <bool counting>
-  int64_t one_row(int64_t k, Sink<A>* sink) {
-    const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
-    const bool excludes = excluded_ < excluded_end_;
-    if constexpr (counting) {
-      if (!excludes) return to - from;
-      int64_t count = 0;
-      for (int64_t q = from; q < to; ++q) count += !is_excluded(b_.col[q]);
-      return count;
-    } else {
-      int64_t count = 0, put = 0;
-      for (int64_t q = from; q < to; ++q) {
-        if (excludes && is_excluded(b_.col[q])) continue;
-        if (put == sink->room) sink->commit(put), put = 0;
-        if (put == sink->room) break;
-        sink->columns[put] = b_.col[q];
-        if constexpr (A::valued) sink->values[put] = A::plus(A::zero(), A::times(a_values_[k], b_values_[q]));
-        ++put, ++count;
-      }
-      sink->commit(put);
-      return count;
-    }
-  }
-
-  // Rows of a few products that lie far apart: keys of 32 bits, sorted in registers. Column and number of the product
-  // make a key, so products of one column stay in their order.
-  template <bool counting>
-  int64_t by_few(int64_t begin, int64_t end, int64_t products, int32_t base, Sink<A>* sink) {
-    constexpr bool with_values = !counting && A::valued;
-    alignas(64) uint32_t keys[Lanes::few + 64];
-    alignas(64) Value made[Lanes::few + 64];
-    int64_t count = 0;
-    for (int64_t k = begin; k < end; ++k) {
-      const int64_t from = b_.crow[a_.col[k]], to = b_.crow[a_.col[k] + 1];
-      Lanes::few_keys(b_.col + from, to - from, base, static_cast<uint32_t>(count), keys + count);
-      if constexpr (with_values)
-        for (int64_t q = from; q < to; ++q) made[count + q - from] = A::times(a_values_[k], b_values_[q]);
-      count += to - from;
-    }
-    const int64_t distinct = Lanes::sort_few(keys, products);
-    if (excluded_ == excluded_end_) {
-      if constexpr (counting) return distinct;
-      if (distinct == products && products <= sink->room) {
-        if constexpr (!counting) Lanes::template write_few<A>(keys, products, base, made, sink->columns, sink->values);
-        if constexpr (!counting) sink->commit(products);
-        return products;
-      }
-    }
-    return put_sorted<counting>(
-        products, sink, [&](int64_t at) { return base + static_cast<int32_t>(keys[at] >> Lanes::few_bits); },
-        [&](int64_t at) { return made[keys[at] & ((1 << Lanes::few_bits) - 1)]; });
-  }
-
-  template <bool counting>
-  int64_t by_sorting(int64_t begin, int64_t end, int64_t products, Sink<A>* sink) {
-    constexpr bool with_values = !counting && A::valued;
-    scratch_.keys.reserve(static_cast<size_t>(products) * sizeof(uint64_t));
-    scratch_.spare.reserve(static_cast<size_t>(products) * sizeof(uint64_t));
-    if constexpr (with_values) scratch_.products.reserve(static_cast<size_t>(products) * sizeof(Value));
-    uint64_t* keys = reinterpret_cast<uint64_t*>(scratch_.keys.data());
-    Value* made = reinterpret_cast<Value*>(scratch_.products.data());
-    int64_t count = 0;
-    for (int64_t k = begin; k < end; ++k) {
-      const int64_t to = b_.crow[a_.col[k] + 1];
-      for (int64_t q = b_.crow[a_.col[k]]; q < to; ++q, ++count) {
-        keys[count] = static_cast<uint64_t>(static_cast<uint32_t>(b_.col[q])) << 32 | static_cast<uint32_t>(count);
-        if constexpr (with_values) made[count] = A::times(a_values_[k], b_values_[q]);
-      }
-    }
-    // Products of one column stay in their order: it stands in the low half.
-    sort_keys(keys, reinterpret_cast<uint64_t*>(scratch_.spare.data()), products, 32,
-              32 - __builtin_clz(static_cast<uint32_t>(b_.columns)));
-    return put_sorted<counting>(
-        products, sink, [&](int64_t at) { return static_cast<int32_t>(keys[at] >> 32); },
-        [&](int64_t at) { return made[static_cast<uint32_t>(keys[at])]; });
-  }
-
-  // Entries of products that are sorted by column, and within a column in the order of A's columns.
-  template <bool counting, class Column, class Made>
-  int64_t put_sorted(int64_t products, Sink<A>* sink, Column column_of, Made made) {
-    int64_t entries = 0, put = 0;
-    for (int64_t at = 0; at < products;) {
-      const int32_t column = column_of(at);
-      Value sum = A::zero();
-      for (; at < products && column_of(at) == column; ++at)
-        if constexpr (!counting && A::valued) sum = A::plus(sum, made(at));
-      if (is_excluded(column)) continue;
-      if constexpr (!counting) {
-        if (put == sink->room) sink->commit(put), put = 0;
-        if (put == sink->room) break;
-        sink->columns[put] = column;
-        if constexpr (A::valued) sink->values[put] = sum;
-        ++put;
-      }
-      ++entries;
-    }
-    if constexpr (!counting) sink->commit(put);
-    return entries;
-  }
-
-  const Pattern &a_, &b_, &exclude_;
-  const int64_t* word_begin_;  // null where B has no rows of words
-  const Word* words_;
-  const uint8_t* alike_;
-  const Value *a_values_, *b_values_;
-  Scratch& scratch_;
+  RowInputs<A>& in_;
+  ShortRows<Lanes, A> short_;
   int64_t window_;
   bool sums_ready_ = false;
   uint8_t *flags_ = nullptr, *coarse_ = nullptr;
@@ -460,7 +313,6 @@ class Rows {
   bool any_flags_ = false, any_bits_ = false;  // in the window
   bool whole_ = false;  // the row has so many products that all of the window is looked at: no coarse flags
   Value* sums_ = nullptr;
-  int64_t excluded_ = 0, excluded_end_ = 0;
 };
 
 }  // namespace
