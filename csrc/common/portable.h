@@ -44,6 +44,111 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
 #endif
 }
 
+// ---- Clusters: blocks that run at the same time and see each other's dynamic shared memory (sm_90) ------------------
+
+#if !defined(WARPHASH_CUDA_EMULATION)
+inline cudaLaunchConfig_t cluster_launch(cudaLaunchAttribute& attribute, int cluster_size, dim3 grid, dim3 block,
+                                         size_t shared_bytes, cudaStream_t stream) {
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = static_cast<unsigned>(cluster_size);
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid, config.blockDim = block, config.dynamicSmemBytes = shared_bytes, config.stream = stream;
+  config.attrs = &attribute, config.numAttrs = 1;
+  return config;
+}
+#endif
+
+// How many clusters of `size` blocks are on the device at once; 0 where it has none.
+template <class... Parameters>
+cudaError_t most_clusters(int* clusters, void (*kernel)(Parameters...), int size, int threads, size_t shared_bytes) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::most_clusters(clusters, kernel, size, threads, shared_bytes);
+#else
+  *clusters = 0;
+  int device = 0, major = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  if (error != cudaSuccess || major < 9) return error;
+  cudaLaunchAttribute attribute{};
+  const cudaLaunchConfig_t config = cluster_launch(attribute, size, dim3(size), dim3(threads), shared_bytes, nullptr);
+  if (cudaOccupancyMaxActiveClusters(clusters, kernel, &config) != cudaSuccess) {
+    *clusters = 0;
+    cudaGetLastError();  // or the next launch would hand it on
+  }
+  return cudaSuccess;
+#endif
+}
+
+// Ranks in a cluster go along x; grid.x is a multiple of cluster_size. Only where most_clusters is not 0.
+template <class... Parameters, class... Arguments>
+cudaError_t launch_clusters(void (*kernel)(Parameters...), int cluster_size, dim3 grid, dim3 block, size_t shared_bytes,
+                            cudaStream_t stream, Arguments&&... arguments) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::launch_clusters(kernel, cluster_size, grid, block, shared_bytes, stream,
+                                         static_cast<Arguments&&>(arguments)...);
+#else
+  cudaLaunchAttribute attribute{};
+  const cudaLaunchConfig_t config = cluster_launch(attribute, cluster_size, grid, block, shared_bytes, stream);
+  return cudaLaunchKernelEx(&config, kernel, static_cast<Arguments&&>(arguments)...);
+#endif
+}
+
+// Of an ordinary launch, and before sm_90, each block is a cluster of its own.
+__device__ __forceinline__ unsigned cluster_rank() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::current->block->rank;
+#elif __CUDA_ARCH__ >= 900
+  unsigned rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+#else
+  return 0;
+#endif
+}
+
+__device__ __forceinline__ unsigned cluster_size() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::engine.cluster_size;
+#elif __CUDA_ARCH__ >= 900
+  unsigned size;
+  asm volatile("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
+  return size;
+#else
+  return 1;
+#endif
+}
+
+// All threads of the cluster meet; what they wrote before to shared and global memory, they all see after. Also a block's
+// barrier. A block's first one comes before others use its shared memory, its last one after.
+__device__ __forceinline__ void cluster_sync(
+#if defined(WARPHASH_CUDA_EMULATION)
+    const cuda_emulation::Site& site = cuda_emulation::Site::current()) {
+  cuda_emulation::cluster_collective("cluster_sync", site);
+#else
+) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive;\n\tbarrier.cluster.wait;" ::: "memory");
+#else
+  __syncthreads();
+#endif
+#endif
+}
+
+// The place in the cluster's block `rank` that `own`, in dynamic shared memory, is in the caller's.
+template <class T>
+__device__ __forceinline__ T* peer_shared(T* own, unsigned rank) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return static_cast<T*>(cuda_emulation::peer_shared(own, rank));
+#elif __CUDA_ARCH__ >= 900
+  T* peer;
+  asm volatile("mapa.u64 %0, %1, %2;" : "=l"(peer) : "l"(own), "r"(rank));
+  return peer;
+#else
+  return own;
+#endif
+}
+
 // ---- Asynchronous copies from global to shared memory (sm_80) -------------------------------------------------------
 
 // Both addresses are multiples of 16. The caller's copies may be read after copy_async_wait, other threads' copies
@@ -86,6 +191,62 @@ __device__ __forceinline__ void copy_async_wait() {
   cuda_emulation::copy_wait(pending);
 #else
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
+}
+
+// ---- Bulk copies from shared to global memory (sm_90; before, the calling thread copies at once) --------------------
+
+__device__ __forceinline__ bool has_bulk_copies() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::engine.compute_major >= 9;
+#elif __CUDA_ARCH__ >= 900
+  return true;
+#else
+  return false;
+#endif
+}
+
+// Ordinary stores to shared memory are seen by bulk copies (and wgmma) after this, called by the threads that stored, and a
+// barrier.
+__device__ __forceinline__ void fence_shared_for_async() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::fence_shared_for_async();
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+
+// One thread calls it. Addresses and bytes, at least 16, are multiples of 16. The source stays as it is until the caller has
+// waited; the copy is there when the kernel ends.
+__device__ __forceinline__ void bulk_store(void* global, const void* shared, unsigned bytes) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::bulk_store(global, shared, bytes);
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(__cvta_generic_to_global(global)),
+               "r"(unsigned(__cvta_generic_to_shared(shared))), "r"(bytes)
+               : "memory");
+#else
+  for (unsigned i = 0; i < bytes / 16; ++i) static_cast<uint4*>(global)[i] = static_cast<const uint4*>(shared)[i];
+#endif
+}
+
+// Closes the group of the bulk copies issued since the last commit.
+__device__ __forceinline__ void bulk_commit() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::bulk_commit();
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits until of the caller's latest groups at most `pending` have yet to be read from shared memory. Before it ends, a
+// thread waits for all.
+template <int pending>
+__device__ __forceinline__ void bulk_wait_read() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::bulk_wait_read(pending);
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
 #endif
 }
 

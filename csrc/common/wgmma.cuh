@@ -22,10 +22,6 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(const void* shared) {
   return (address & 0x3ffff) >> 4 | uint64_t(128 >> 4) << 16 | uint64_t(256 >> 4) << 32;
 }
 
-// Ordinary stores to shared memory are seen by wgmma after this and a barrier.
-__device__ __forceinline__ void fence_shared_for_async() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
 // Before the first wgmma that uses registers written since the last one.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }

@@ -41,7 +41,7 @@ class BuildError(RuntimeError):
 
 
 def emulated(sources: Sequence[Path]) -> list[Path]:
-    """The sources without those that only sm_90a hardware runs (wgmma, TMA, clusters)."""
+    """The sources without those that only sm_90a hardware runs (wgmma)."""
     return [source for source in sources if not source.name.endswith("_sm90a.cu")]
 
 

@@ -11,6 +11,7 @@ from .emulated import EmulatedKernels
 
 KERNELS = "tests/cuda_emulation/kernels"
 NAMES = ("block_sum", "scan", "histogram", "hamming_topk", "mma_tiles", "hash_grid", "spgemm", "intrinsics")
+NAMES += ("clusters", "copy_out")
 SOURCES = [*(f"{KERNELS}/{name}.cu" for name in NAMES), f"{KERNELS}/launchers.cpp"]
 
 
@@ -210,6 +211,25 @@ def relaxed_words(kernels: EmulatedKernels) -> None:
     assert wide.tolist() == [(i + 1) << 40 for i in range(5)]
 
 
+def cluster_scan(kernels: EmulatedKernels) -> None:
+    for size in (1, 2, 4, 8):
+        x = _integers(size, 0, 10, (3, 1000), np.uint32)
+        y = np.zeros_like(x)
+        kernels.cluster_scan(x, y, 3, 1000, size, 2)
+        np.testing.assert_array_equal(y, np.cumsum(x, axis=1))
+
+
+def copy_out(kernels: EmulatedKernels) -> None:
+    for n in (3, 64, 1000):
+        for phase in range(4):
+            x = _integers(n, 0, 100, n, np.uint32)
+            room = np.zeros(n + 8, np.uint32)
+            y = room[-room.ctypes.data % 16 // 4 + phase :][:n]
+            kernels.copy_out(x, y, n, 2)
+            np.testing.assert_array_equal(y, 2 * x + 1)
+            assert room.sum() == y.sum()
+
+
 CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
     check.__name__: check
     for check in (
@@ -227,5 +247,7 @@ CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
         floats,
         group_adds,
         relaxed_words,
+        cluster_scan,
+        copy_out,
     )
 }

@@ -61,6 +61,42 @@ def test_groups_of_floats_are_aligned() -> None:
         load(SOURCES).unaligned_adds(room[room.ctypes.data % 8 // 4 :])
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (0, r"waits at cluster_sync(.|\n)*exited the kernel"),
+        (1, "the other block may not have begun"),
+        (2, "ended while another one may use its shared memory|the other block has ended"),
+        (3, "takes an address in the caller's dynamic shared memory"),
+        (4, "the cluster has 2 blocks, none of rank 2"),
+        (5, "moves a multiple of 16 bytes"),
+        (6, "reads the block's own shared memory"),
+    ],
+)
+def test_wrong_clusters_and_copies(kind: int, said: str) -> None:
+    room = np.zeros(8, np.uint32)
+    for seed in range(4):
+        kernels = load(SOURCES, seed=seed)
+        with pytest.raises(EmulationError, match=said):
+            kernels.wrong_cluster(room[-room.ctypes.data % 16 // 4 :], kind)
+    checks.cluster_scan(kernels)  # a failed launch leaves nothing behind
+
+
+def test_cards_without_clusters() -> None:
+    kernels = load(SOURCES)
+    clusters, bulk_copies = np.zeros(2, np.int32)[:1], np.zeros(1, np.int32)
+    kernels.card(9, 8, clusters, bulk_copies)
+    assert clusters > 0
+    assert bulk_copies == 1
+    for major, size in ((8, 8), (9, 16)):
+        with pytest.raises(EmulationError, match="invalid launch configuration"):
+            kernels.card(major, size, clusters, bulk_copies)
+        assert clusters == 0
+        assert bulk_copies == (major == 9)
+    with pytest.raises(EmulationError, match="invalid launch configuration"):
+        kernels.cluster_scan(np.zeros(1, np.uint32), np.zeros(1, np.uint32), 1, 1, 9, 1)
+
+
 def test_arguments_are_checked() -> None:
     kernels = load(SOURCES)
     x, sums = np.zeros(8, np.float32), np.zeros(1, np.float32)

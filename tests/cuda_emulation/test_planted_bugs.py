@@ -44,6 +44,15 @@ BUGS = [
     ("spgemm", 1, "spgemm", "races", "race on shared"),
     ("spgemm", 9, "spgemm", "plain", WRONG),
     ("spgemm", 9, "spgemm", "races", "race on shared"),
+    ("clusters", 1, "cluster_scan", "plain", WRONG),
+    ("clusters", 1, "cluster_scan", "races", "race on shared"),
+    ("clusters", 2, "cluster_scan", "plain", WRONG),
+    ("clusters", 2, "cluster_scan", "races", "race on shared"),
+    ("copy_out", 1, "copy_out", "plain", "was written to before the wait"),
+    ("copy_out", 2, "copy_out", "races", "wrote without fence_shared_for_async"),
+    ("copy_out", 3, "copy_out", "plain", f"{WRONG}|was written to before the wait"),
+    ("copy_out", 3, "copy_out", "races", "race on shared"),
+    ("copy_out", 4, "copy_out", "plain", "ended before it waited for its copies"),
 ]
 QUICK = {("block_sum", 1, "races"), ("block_sum", 2, "asan"), ("block_sum", 4, "plain")}
 

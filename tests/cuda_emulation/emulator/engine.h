@@ -48,7 +48,7 @@ namespace cuda_emulation {
 
 using Site = std::source_location;
 
-enum class State : uint8_t { fresh, ready, at_warp, at_block, exited };
+enum class State : uint8_t { fresh, ready, at_warp, at_block, at_cluster, exited };
 struct Stack {
   char* bottom;
   size_t size;
@@ -59,7 +59,15 @@ struct Copy {  // an asynchronous copy under way; the bytes from `bytes` to `fil
   size_t bytes, filled;
   unsigned group;
 };
+struct BulkCopy {  // from shared to global memory, under way
+  void* to;
+  const void* from;
+  size_t bytes;
+  unsigned group;
+  std::vector<char> source;  // as it was when the copy began
+};
 struct Block;
+struct Cluster;
 
 struct Thread {
   uint3 index{};
@@ -74,20 +82,30 @@ struct Thread {
   Site site;
   void* input = nullptr;
   void* output = nullptr;
-  unsigned polls = 0, copy_group = 0;
+  unsigned polls = 0, copy_group = 0, bulk_group = 0;
   std::vector<Copy> copies;
+  std::vector<BulkCopy> bulk_copies;
   std::array<unsigned, 32> clock{};  // races.h: what it knows of its warp's lanes
-  unsigned fences = 0;
+  unsigned fences = 0, proxy_fences = 0;
 };
 
 struct Block {
   uint3 index{};
   unsigned serial = 0, epoch = 0, alive = 0, arrived = 0;
+  Cluster* cluster = nullptr;
+  unsigned rank = 0;       // within the cluster
+  unsigned lent_in = ~0u;  // the cluster's epoch when another block last asked for this one's shared memory
   std::vector<Thread> threads;
   std::vector<unsigned> ready;  // the last one runs next
   char* dynamic_shared = nullptr;
   std::vector<char> static_shared;  // kept here while another block runs
   ~Block() { std::free(dynamic_shared); }
+};
+
+// Blocks that start together and see each other's shared memory; without clusters each block is one of its own.
+struct Cluster {
+  std::vector<std::unique_ptr<Block>> blocks;
+  unsigned arrived = 0, epoch = 0;  // epoch: how many times all of its threads have met
 };
 
 inline Thread* current = nullptr;
@@ -102,7 +120,10 @@ struct Engine {
   bool eager_copies = false;
   void (*invoke)(void*) = nullptr;
   void* arguments = nullptr;
-  std::vector<std::unique_ptr<Block>> resident;
+  unsigned cluster_size = 1;
+  int compute_major = 9;  // of the emulated card
+  std::vector<std::unique_ptr<Cluster>> clusters;
+  std::vector<Block*> resident;
   Block* loaded = nullptr;  // whose static shared memory is in place
   unsigned idle_polls = 0;
   std::string failure;
@@ -135,10 +156,12 @@ struct Busy {
 inline void note_access(const void* address, size_t bytes, bool write, bool atomic);
 inline void join_clocks(Thread* const* lanes, unsigned mask);
 inline void forget_accesses(const void* address, size_t bytes);
+inline void check_proxy_fences(const void* address, size_t bytes);
 #else
 inline void note_access(const void*, size_t, bool, bool) {}
 inline void join_clocks(Thread* const*, unsigned) {}
 inline void forget_accesses(const void*, size_t) {}
+inline void check_proxy_fences(const void*, size_t) {}
 #endif
 
 // AddressSanitizer poisons the gaps between shared arrays, which these copy along: hence no memcpy.

@@ -30,7 +30,7 @@ inline std::string text(uint3 v) {
 
 inline std::string where(const Thread& thread) {
   if (thread.state == State::exited) return "exited the kernel";
-  if (thread.state != State::at_warp && thread.state != State::at_block) return "runs";
+  if (thread.state == State::fresh || thread.state == State::ready) return "runs";
   char mask[32] = "";
   if (thread.state == State::at_warp) std::snprintf(mask, sizeof mask, "(mask %08x)", thread.mask);
   return std::string("waits at ") + thread.operation + mask + " " + thread.site.file_name() + ":" +
@@ -61,6 +61,13 @@ inline void make_ready(Block& block, unsigned first, unsigned mask, unsigned cou
   if (engine.policy == Engine::low_first) std::reverse(ready.begin() + old, ready.end());
   if (engine.policy == Engine::ahead)
     for (size_t i = ready.size() - 1; i > old; --i) std::swap(ready[i], ready[old + engine.random() % (i - old + 1)]);
+}
+
+inline void make_all_ready(Block& block) {
+  if (block.threads.size() > 32)
+    make_ready(block, 0, 0, block.threads.size());
+  else
+    make_ready(block, 0, ~0u >> (32 - block.threads.size()), 32);
 }
 
 // The lanes named in mask meet; the last to arrive runs complete(inputs, outputs, mask).
@@ -123,13 +130,26 @@ inline int block_collective(const char* operation, int predicate, const Site& si
     }
     for (Thread& t : block.threads) *static_cast<int*>(t.output) = count;
     block.arrived = 0, ++block.epoch, engine.idle_polls = 0;
-    if (block.threads.size() > 32)
-      make_ready(block, 0, 0, block.threads.size());
-    else
-      make_ready(block, 0, ~0u >> (32 - block.threads.size()), 32);
+    make_all_ready(block);
   }
   switch_to(&self, pick(block));
   return count;
+}
+
+// All threads of the cluster meet.
+inline void cluster_collective(const char* operation, const Site& site) {
+  Busy guard;
+  Thread& self = *current;
+  Cluster& cluster = *self.block->cluster;
+  self.operation = operation, self.site = site, self.polls = 0, self.state = State::at_cluster;
+  if (++cluster.arrived == cluster.blocks.size() * self.block->threads.size()) {
+    for (auto& block : cluster.blocks)
+      for (Thread& t : block->threads)
+        if (t.site.line() != site.line() || t.site.column() != site.column()) fail(describe(*block));
+    cluster.arrived = 0, ++cluster.epoch, engine.idle_polls = 0;
+    for (auto& block : cluster.blocks) ++block->epoch, make_all_ready(*block);
+  }
+  switch_to(&self, pick(*self.block));
 }
 
 // At atomics, fences and polling loads: another thread may go first. A thread that only polls goes to the end of the

@@ -39,6 +39,70 @@ inline void copy_wait(unsigned pending_groups) {
   std::erase_if(copies, landed);
 }
 
+// ---- cp.async.bulk from shared to global memory -----------------------------------------------------------------------
+
+// Copies land at the wait, which reads the source only then, or at once, as the seed says. Whether the source has changed
+// in between is checked under every seed.
+inline void bulk_store(void* to, const void* from, size_t bytes) {
+  Busy guard;
+  auto address = [](const void* p) { return reinterpret_cast<uintptr_t>(p); };
+  if (bytes == 0 || bytes % 16 || address(to) % 16 || address(from) % 16)
+    fail_here("bulk copy", "moves a multiple of 16 bytes between addresses that are multiples of 16");
+  if (address(from) - address(current->block->dynamic_shared) >= engine.dynamic_shared_bytes &&
+      address(from) - address(__start_cuda_shared) >= static_shared_bytes())
+    fail_here("bulk copy", "reads the block's own shared memory");
+  note_access(from, bytes, false, false);
+  check_proxy_fences(from, bytes);
+  note_access(to, bytes, true, false);
+  const char* source = static_cast<const char*>(from);
+  current->bulk_copies.push_back({to, from, bytes, current->bulk_group, {source, source + bytes}});
+  if (engine.eager_copies) std::memcpy(to, from, bytes);
+}
+inline void bulk_commit() {
+  Busy guard;
+  ++current->bulk_group;
+}
+inline void bulk_wait_read(unsigned pending_groups) {
+  Busy guard;
+  auto& copies = current->bulk_copies;
+  auto landed = [&](const BulkCopy& c) { return c.group + pending_groups < current->bulk_group; };
+  for (const BulkCopy& c : copies)
+    if (landed(c)) {
+      note_access(c.from, c.bytes, false, false);
+      note_access(c.to, c.bytes, true, false);
+      if (std::memcmp(c.from, c.source.data(), c.bytes))
+        fail_here("bulk copy", "shared memory was written to before the wait for the copy from there");
+      std::memcpy(c.to, c.from, c.bytes);
+    }
+  std::erase_if(copies, landed);
+}
+inline void fence_shared_for_async() {
+  Busy guard;
+  ++current->proxy_fences;
+}
+
+// ---- mapa -----------------------------------------------------------------------------------------------------------
+
+// The place in a block of the cluster that `own` is in the caller's block.
+inline void* peer_shared(const void* own, unsigned rank) {
+  Busy guard;
+  const Block& block = *current->block;
+  const Cluster& cluster = *block.cluster;
+  const size_t offset = static_cast<const char*>(own) - block.dynamic_shared;
+  if (rank >= cluster.blocks.size())
+    fail_here("peer_shared", "the cluster has " + std::to_string(cluster.blocks.size()) + " blocks, none of rank " +
+                                 std::to_string(rank));
+  if (offset >= engine.dynamic_shared_bytes)
+    fail_here("peer_shared", "takes an address in the caller's dynamic shared memory");
+  Block& peer = *cluster.blocks[rank];
+  if (&peer != &block) {
+    if (cluster.epoch == 0) fail_here("peer_shared", "the other block may not have begun: cluster_sync() comes before");
+    if (peer.alive == 0) fail_here("peer_shared", "the other block has ended");
+    peer.lent_in = cluster.epoch;
+  }
+  return peer.dynamic_shared + offset;
+}
+
 // ---- ld.acquire, st.release -----------------------------------------------------------------------------------------
 
 inline unsigned load_acquire(const unsigned* address) {

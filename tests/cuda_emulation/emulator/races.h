@@ -2,7 +2,7 @@
 // Finds data races from one run, whatever the schedule. The compiler's thread-sanitizer pass calls a hook at every load
 // and store (compile with -fsanitize=thread, link without it); this file defines the hooks. Two accesses of one launch
 // race if they touch the same byte, at least one writes, not both are atomic, and no __syncthreads, nor a __syncwarp
-// that both lanes joined, lies between them.
+// that both lanes joined, nor, between blocks, a cluster_sync lies between them.
 #pragma once
 #include <dlfcn.h>
 
@@ -15,28 +15,42 @@
 namespace cuda_emulation {
 
 struct Access {
-  unsigned launch = 0, block = 0, thread = 0, epoch = 0, clock = 0;
+  unsigned launch = 0, block = 0, thread = 0, epoch = 0, clock = 0, cluster_epoch = 0, proxy_fences = 0;
   uint8_t bytes = 0;
   bool atomic = false;
   const void* code = nullptr;
 };
 struct Shadow {
-  Access write, read;
+  Access write, reads[2];  // of blocks of even and of odd number, lest one's reads hide its neighbour's
 };
 inline std::unordered_map<uintptr_t, Shadow> shadow;  // by 4-byte word
 
+CUDA_EMULATION_RAW inline bool within(uintptr_t address, const void* low, size_t n) {
+  return address - reinterpret_cast<uintptr_t>(low) < n;
+}
+CUDA_EMULATION_RAW inline bool is_dynamic_shared(uintptr_t address) {
+  for (auto& block : current->block->cluster->blocks)
+    if (within(address, block->dynamic_shared, engine.dynamic_shared_bytes)) return true;
+  return false;
+}
+// The same addresses in all blocks.
+CUDA_EMULATION_RAW inline bool is_static_shared(uintptr_t address) {
+  return within(address, __start_cuda_shared, static_shared_bytes());
+}
 CUDA_EMULATION_RAW inline bool is_shared(uintptr_t address) {
-  auto within = [address](const void* low, size_t n)
-                    CUDA_EMULATION_RAW { return address - reinterpret_cast<uintptr_t>(low) < n; };
-  return within(__start_cuda_shared, static_shared_bytes()) ||
-         within(current->block->dynamic_shared, engine.dynamic_shared_bytes);
+  return is_static_shared(address) || is_dynamic_shared(address);
 }
 
 CUDA_EMULATION_RAW inline bool unordered(const Access& old, const Thread& now, uint8_t bytes, bool atomic,
                                          uintptr_t address) {
   if (old.launch != engine.launches || !(old.bytes & bytes) || (old.atomic && atomic)) return false;
-  // A thread that fences may know better about other blocks.
-  if (old.block != now.block->serial) return !is_shared(address) && !now.fences;
+  if (old.block != now.block->serial) {
+    if (is_static_shared(address)) return false;
+    const bool same_cluster = (old.block - 1) / engine.cluster_size == (now.block->serial - 1) / engine.cluster_size;
+    if (same_cluster && old.cluster_epoch != now.block->cluster->epoch) return false;
+    // A thread that fences may know better about other blocks' global memory.
+    return same_cluster && is_dynamic_shared(address) ? true : !is_shared(address) && !now.fences;
+  }
   if (old.thread == now.number || old.epoch != now.block->epoch) return false;
   bool same_warp = old.thread / 32 == now.number / 32;
   return !(same_warp && now.clock[old.thread % 32] >= old.clock);
@@ -72,15 +86,18 @@ inline void note(uintptr_t address, size_t size, bool write, bool atomic, const 
     for (uintptr_t b = 0; b < 4; ++b) bytes |= (4 * word + b >= address && 4 * word + b < address + size) << b;
     Shadow& s = shadow[word];
     if (unordered(s.write, now, bytes, atomic, address)) fail_race(s.write, true, write, address, code);
-    if (write && unordered(s.read, now, bytes, atomic, address)) fail_race(s.read, false, write, address, code);
+    for (const Access& read : s.reads)
+      if (write && unordered(read, now, bytes, atomic, address)) fail_race(read, false, write, address, code);
     unsigned launch = engine.launches, block = now.block->serial, epoch = now.block->epoch;
-    Access access{launch, block, now.number, epoch, now.clock[now.number % 32], bytes, atomic, code};
-    bool read_is_past = s.read.launch != launch || s.read.block != block || s.read.epoch != epoch;
+    Access access{launch,           block, now.number, epoch, now.clock[now.number % 32], now.block->cluster->epoch,
+                  now.proxy_fences, bytes, atomic,     code};
+    Access& read = s.reads[block % 2];
+    bool read_is_past = read.launch != launch || read.block != block || read.epoch != epoch;
     // Keep the earlier reader if a later write could still race with it alone.
     if (write)
       s.write = access;
-    else if (read_is_past || s.read.thread / 32 == now.number / 32)
-      s.read = access;
+    else if (read_is_past || read.thread / 32 == now.number / 32)
+      read = access;
   }
 }
 
@@ -99,6 +116,19 @@ inline void note_access(const void* address, size_t bytes, bool write, bool atom
 inline void forget_accesses(const void* address, size_t bytes) {
   uintptr_t first = reinterpret_cast<uintptr_t>(address);
   for (uintptr_t word = first / 4; bytes && word <= (first + bytes - 1) / 4; ++word) shadow.erase(word);
+}
+
+// A bulk copy begins to read: each thread of the block has fenced after what it wrote there.
+inline void check_proxy_fences(const void* address, size_t bytes) {
+  const Block& block = *current->block;
+  uintptr_t first = reinterpret_cast<uintptr_t>(address);
+  for (uintptr_t word = first / 4; word <= (first + bytes - 1) / 4; ++word) {
+    const Access& write = shadow[word].write;
+    if (write.launch == engine.launches && write.block == block.serial &&
+        write.proxy_fences == block.threads[write.thread].proxy_fences)
+      fail_here("bulk copy",
+                "reads what thread " + std::to_string(write.thread) + " wrote without fence_shared_for_async()");
+  }
 }
 
 inline void join_clocks(Thread* const* lanes, unsigned mask) {

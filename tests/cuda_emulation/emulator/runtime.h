@@ -27,7 +27,8 @@ enum cudaDeviceAttr {
 // Few multiprocessors, so that a grid sized by them goes round its loops more than once.
 struct cudaDeviceProp {
   char name[256] = "emulated";
-  int major = 9, minor = 0, multiProcessorCount = 4, warpSize = 32, maxThreadsPerBlock = 1024;
+  int major = cuda_emulation::engine.compute_major, minor = 0, multiProcessorCount = 4, warpSize = 32,
+      maxThreadsPerBlock = 1024;
   int maxThreadsPerMultiProcessor = 2048, l2CacheSize = 50 << 20;
   size_t sharedMemPerBlock = 49152, sharedMemPerBlockOptin = 232448, sharedMemPerMultiprocessor = 233472;
   size_t totalGlobalMem = size_t(1) << 34;
@@ -111,3 +112,15 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*)(
   *blocks = int(std::min<size_t>(by_shared, p.maxThreadsPerMultiProcessor / threads));
   return cudaSuccess;
 }
+
+namespace cuda_emulation {
+// How many clusters are on the device at once.
+template <class... Parameters>
+cudaError_t most_clusters(int* clusters, void (*kernel)(Parameters...), int size, int threads, size_t shared_bytes) {
+  int blocks = 0;
+  cudaError_t error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes);
+  if (error == cudaSuccess)
+    *clusters = engine.compute_major < 9 || size > 8 ? 0 : blocks * cudaDeviceProp().multiProcessorCount / size;
+  return error;
+}
+}  // namespace cuda_emulation

@@ -42,6 +42,17 @@ cudaError_t spgemm(const int* a_rows, const int* a_columns, const float* a_value
                    const int* b_columns, const float* b_values, int* counts, const int* c_rows, int* columns,
                    float* values, int rows, int slots, cudaStream_t stream);
 
+// y [rows, n]: inclusive prefix sums of each row of x, a row a cluster of `size` blocks at a time.
+cudaError_t cluster_scan(const unsigned* x, unsigned* y, int rows, int n, int size, int clusters, cudaStream_t stream);
+// y [n] = 2 x + 1, by bulk copies; both begin at any float.
+cudaError_t copy_out(const unsigned* x, unsigned* y, int n, int blocks, cudaStream_t stream);
+// Not allowed: 0: a barrier that a block of the cluster never reaches; 1: the shared memory of a block that may not have begun;
+// 2: of one that may have ended; 3: static shared memory; 4: a rank that is not there. And a bulk copy: 5: of 8 bytes; 6: from
+// global memory.
+cudaError_t wrong_cluster(unsigned* x, int kind, cudaStream_t stream);
+// What a card of this compute capability has: how many clusters of `size` blocks at once; whether bulk copies.
+cudaError_t card(int compute_major, int size, int* clusters, int* bulk_copies, cudaStream_t stream);
+
 // What the intrinsics answer; intrinsics.cu says in which order.
 cudaError_t integers(const unsigned* x, const unsigned* y, unsigned* integers, cudaStream_t stream);
 cudaError_t atomics(const unsigned* x, unsigned* narrow, unsigned long long* wide, cudaStream_t stream);
