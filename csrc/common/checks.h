@@ -20,14 +20,19 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 inline Tensor empty_on_cpu(const std::vector<int64_t>& shape, ScalarType type) {
+  const auto empty = [type](const std::vector<int64_t>& sizes) {
+    return torch::stable::empty({sizes.data(), sizes.size()}, type, std::nullopt,
+                                torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  };
   Tensor out = [&] {
     try {
-      return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt,
-                                  torch::stable::Device(torch::headeronly::DeviceType::CPU));
+      return empty(shape);
     } catch (const std::exception&) {
       std::string sizes;
-      for (int64_t size : shape) sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
-      STD_TORCH_CHECK(false, "not enough memory for a result of shape [", sizes, "]");
+      uint64_t bytes = empty({0}).element_size();
+      for (int64_t size : shape)
+        sizes += (sizes.empty() ? "" : ", ") + std::to_string(size), bytes *= static_cast<uint64_t>(size);
+      throw NotEnoughMemory(bytes, "a result of shape [" + sizes + "]");
     }
   }();
   prefer_large_pages(out.mutable_data_ptr(), static_cast<size_t>(out.numel()) * out.element_size());

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <string>
 #include <utility>
 
 namespace warphash {
@@ -23,13 +24,24 @@ inline void prefer_large_pages(void* memory, size_t bytes) {
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
+// Python meets it as MemoryError with this text, through torch's operators too.
+class NotEnoughMemory : public std::bad_alloc {
+ public:
+  NotEnoughMemory(uint64_t bytes, const std::string& purpose)
+      : text_("not enough memory: " + std::to_string(bytes) + " bytes wanted for " + purpose) {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
+
 // Memory on a cache line's boundary.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(size_t size)
       : size_((std::max<size_t>(size, 1) + 63) / 64 * 64), data_(std::aligned_alloc(64, size_)) {
-    if (data_ == nullptr) throw std::bad_alloc();
+    if (data_ == nullptr) throw NotEnoughMemory(size_, "a kernel's working memory");
   }
   AlignedBuffer(AlignedBuffer&& other) noexcept { *this = std::move(other); }
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -30,7 +31,10 @@ template <class Index>
 Inspection inspected(warphash::Isa isa, const Array<Index>& crow, const Array<Index>& col, int64_t columns) {
   if (crow.ndim() != 1 || crow.size() < 1 || col.ndim() != 1)
     throw py::value_error("row pointers must be [rows + 1], columns [entries]");
-  return inspect(isa, crow.data(), col.data(), crow.size() - 1, columns, col.size());
+  const Index *const pointers = crow.data(), *const entries = col.data();
+  const int64_t rows = crow.size() - 1, count = col.size();
+  const py::gil_scoped_release release;
+  return inspect(isa, pointers, entries, rows, columns, count);
 }
 
 // int32 where both arrays are, else int64.
@@ -115,16 +119,24 @@ std::pair<Array<int64_t>, Array<int64_t>> winners_on(const std::string& isa, con
 }
 
 // like: an array of the values' dtype, or null for the pattern alone.
-std::tuple<Array<int64_t>, Array<int64_t>, py::object> written(const Masked& product, int64_t rows,
-                                                               const py::array* like) {
-  Array<int64_t> crow(rows + 1), col(product.entries());
+std::tuple<Array<int64_t>, Array<int64_t>, py::object> masked_product(warphash::Isa isa, const MaskedJob& job,
+                                                                      const py::array* like) {
+  const std::unique_ptr<const Masked> product = [&] {
+    const py::gil_scoped_release release;
+    return std::make_unique<const Masked>(isa, job);
+  }();
+  Array<int64_t> crow(job.mask.rows + 1), col(product->entries());
   py::object values = py::none();
   void* to = nullptr;
   if (like != nullptr) {
-    py::array own(like->dtype(), std::vector<int64_t>{product.entries()});
+    py::array own(like->dtype(), std::vector<int64_t>{product->entries()});
     to = own.mutable_data(), values = own;
   }
-  product.write(crow.mutable_data(), col.mutable_data(), to);
+  int64_t *const pointers = crow.mutable_data(), *const columns = col.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    product->write(pointers, columns, to);
+  }
   return {crow, col, values};
 }
 
@@ -134,9 +146,9 @@ std::tuple<Array<int64_t>, Array<int64_t>, py::object> masked_on(
     const Array<int64_t>& mask_crow, const Array<int32_t>& mask_col) {
   const Operands of(a_crow, a_col, a_values, b_crow, b_col, b_values, columns);
   const Pattern mask = fitting(mask_crow, mask_col, columns, of.a);
-  const Masked product(isa_named(isa),
-                       {of.a, of.b, mask, of.a_values.data(), of.b_values.data(), of.type, semiring_of(semiring)});
-  return written(product, mask.rows, &a_values);
+  return masked_product(isa_named(isa),
+                        {of.a, of.b, mask, of.a_values.data(), of.b_values.data(), of.type, semiring_of(semiring)},
+                        &a_values);
 }
 
 std::pair<Array<int64_t>, Array<int64_t>> masked_pattern_on(const std::string& isa, const Array<int64_t>& a_crow,
@@ -146,8 +158,8 @@ std::pair<Array<int64_t>, Array<int64_t>> masked_pattern_on(const std::string& i
                                                             const Array<int32_t>& mask_col) {
   const Pattern a = pattern_of(a_crow, a_col, b_crow.size() - 1, "a"), b = pattern_of(b_crow, b_col, columns, "b");
   const Pattern mask = fitting(mask_crow, mask_col, columns, a);
-  const Masked product(isa_named(isa), {a, b, mask, nullptr, nullptr, ValueType::boolean, Semiring::or_and});
-  const auto out = written(product, mask.rows, nullptr);
+  const auto out =
+      masked_product(isa_named(isa), {a, b, mask, nullptr, nullptr, ValueType::boolean, Semiring::or_and}, nullptr);
   return {std::get<0>(out), std::get<1>(out)};
 }
 

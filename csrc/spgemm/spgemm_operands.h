@@ -25,6 +25,10 @@ inline int64_t checked_columns(int64_t columns) {
 // Rows that row pointers speak of; what are none is refused where they become an operand's.
 inline int64_t rows_of(const Tensor& crow) { return crow.dim() == 1 && crow.size(0) > 0 ? crow.size(0) - 1 : 0; }
 
+// int64 columns as int32. Those that do not fit never become other columns: the CPU refuses them by `name`, CUDA makes
+// them -1. `most`: the columns that there are.
+Tensor narrowed(const Tensor& columns, int64_t most, const char* name);
+
 // Row pointers as int64, columns as int32: copies where they are the other type. `index` is the type that came.
 struct PatternOperand {
   Tensor crow, col;
@@ -39,7 +43,7 @@ struct PatternOperand {
     STD_TORCH_CHECK(crow.size(0) >= 1, name, "'s row pointers must have an entry for each row and one more");
     check_same_device(crow, "row pointers", col, "columns");
     if (index == ScalarType::Int) crow = torch::stable::to(crow, ScalarType::Long);
-    if (index == ScalarType::Long) col = torch::stable::to(col, ScalarType::Int);
+    if (index == ScalarType::Long) col = narrowed(col, checked_columns(columns), name);
     crow = torch::stable::contiguous(crow), col = torch::stable::contiguous(col);
     pattern = {crow.const_data_ptr<int64_t>(), col.const_data_ptr<int32_t>(), crow.size(0) - 1,
                checked_columns(columns), col.size(0)};
@@ -68,6 +72,14 @@ inline void check_operands(const PatternOperand& a, const PatternOperand& b) {
                   a.pattern.columns, " and ", b.pattern.rows);
   STD_TORCH_CHECK(a.index == b.index, "a and b must share their index dtype");
   check_same_device(a.crow, "a", b.crow, "b");
+}
+
+// A pattern beside the factors: a mask, what a product leaves out, where values or gradients are wanted.
+inline void check_pattern_fits(const PatternOperand& a, const PatternOperand& pattern, const char* name) {
+  STD_TORCH_CHECK(pattern.pattern.rows == a.pattern.rows, name, " must have as many rows as a, got ",
+                  pattern.pattern.rows, " and ", a.pattern.rows);
+  STD_TORCH_CHECK(pattern.index == a.index, name, " must share the index dtype of a");
+  check_same_device(a.crow, "a", pattern.crow, name);
 }
 
 // Both factors of a product of patterns.

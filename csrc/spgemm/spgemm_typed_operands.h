@@ -52,11 +52,4 @@ struct Factors {
   }
 };
 
-inline void check_pattern_fits(const PatternOperand& a, const PatternOperand& pattern, const char* name) {
-  STD_TORCH_CHECK(pattern.pattern.rows == a.pattern.rows, name, " must have as many rows as a, got ",
-                  pattern.pattern.rows, " and ", a.pattern.rows);
-  STD_TORCH_CHECK(pattern.index == a.index, name, " must share the index dtype of a");
-  check_same_device(a.crow, "a", pattern.crow, name);
-}
-
 }  // namespace warphash::spgemm

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <new>
 
 #include "common/memory.h"
 
@@ -22,14 +21,14 @@ class Workspace {
     if (size_ >= from_the_system) {
       memory_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | (large_pages ? 0 : MAP_NORESERVE), -1, 0);
-      if (memory_ == MAP_FAILED) throw std::bad_alloc();
+      if (memory_ == MAP_FAILED) refuse();
       if (large_pages) prefer_large_pages(memory_, size_);
       data_ = memory_;
     } else {
       // Not aligned_alloc, whose fragments let a process grow over many calls.
       size_ = (size_ + line - 1) / line * line;
       memory_ = std::calloc(size_ + line, 1);
-      if (memory_ == nullptr) throw std::bad_alloc();
+      if (memory_ == nullptr) refuse();
       data_ = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_) + line - 1) / line * line);
     }
   }
@@ -48,6 +47,8 @@ class Workspace {
   }
 
  private:
+  [[noreturn]] void refuse() const { throw NotEnoughMemory(size_, "working memory of a sparse product"); }
+
   static constexpr size_t from_the_system = size_t{1} << 20, line = 64;
   size_t size_;
   void *memory_, *data_;  // data_ is on a cache line's boundary

@@ -86,6 +86,19 @@ def count(name: str, value: Any, lowest: int = 0) -> int:
     return whole
 
 
+def flag(name: str, value: Any) -> bool:
+    """A bool; other things that are true or false are none."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
+    return bool(value)
+
+
+def flags(**given: Any) -> None:
+    """Refuses what is no bool, by the names of the arguments."""
+    for name, value in given.items():
+        flag(name, value)
+
+
 def number(name: str, value: Any) -> float:
     """A real number as a float, infinities and NaN among them."""
     try:

@@ -7,6 +7,7 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import warphash as wh
@@ -275,6 +276,10 @@ def test_refusals() -> None:
         new(3, 5.0)
     with pytest.raises(ValueError, match="agg must be one of max, sum; got 'mean'"):
         new(3, 5, agg="mean")
+    with pytest.raises(ValueError, match="agg must be one of max, sum; got array"):
+        new(3, 5, agg=np.array(["max", "sum"]))
+    with pytest.raises(TypeError, match="bias must be a bool, got str"):
+        new(3, 5, bias="no")
     with pytest.raises(ValueError, match="top_k must be at least 1, got 0"):
         new(3, 5, top_k=0)
     for bad, error, text in (

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "emulated_memory.h"
+#include "spgemm/narrowed.cuh"
 #include "spgemm/numeric/numeric.cuh"
 
 namespace warphash::spgemm {
@@ -75,6 +76,7 @@ cudaError_t emulated_gradient_of_b(const int64_t* sizes, const Value* gradient, 
 }  // namespace
 }  // namespace warphash::spgemm
 
+EMULATED_LAUNCHER(narrow, warphash::spgemm::narrow);
 EMULATED_LAUNCHER(numeric_float32, warphash::spgemm::emulated_numeric<float>);
 EMULATED_LAUNCHER(numeric_float64, warphash::spgemm::emulated_numeric<double>);
 EMULATED_LAUNCHER(numeric_int32, warphash::spgemm::emulated_numeric<int32_t>);

@@ -6,6 +6,7 @@
 #undef STABLE_TORCH_LIBRARY_IMPL
 #define STABLE_TORCH_LIBRARY_IMPL(library, key, m) _STABLE_TORCH_LIBRARY_IMPL(warphash_emulated, CPU, m, C10_UID)
 
+#include "spgemm/narrowed_cuda.cpp"
 #include "spgemm/numeric/numeric_ops_cuda.cpp"
 
 STABLE_TORCH_LIBRARY_FRAGMENT(warphash_emulated, m) {

@@ -8,6 +8,7 @@
 
 #include "spgemm/inspect/inspect_ops_cuda.cpp"
 #include "spgemm/masked/masked_ops_cuda.cpp"
+#include "spgemm/narrowed_cuda.cpp"
 #include "spgemm/product/product_ops_cuda.cpp"
 
 STABLE_TORCH_LIBRARY_FRAGMENT(warphash_emulated, m) {

@@ -13,6 +13,7 @@ from warphash.spgemm import reference
 
 FOLDER = "csrc/spgemm/numeric"
 KERNELS = [f"{FOLDER}/{name}.cu" for name in ("numeric", "winners", "gradient_a", "gradient_b")]
+KERNELS += ["csrc/spgemm/narrowed.cu"]
 SOURCES = [*KERNELS, "tests/spgemm/emulated_numeric.cpp"]
 
 PLUS_TIMES, OR_AND, MIN_PLUS, MAX_TIMES = range(4)
@@ -224,3 +225,12 @@ def test_wrong_data(emulated_kernels: EmulatedKernels) -> None:
         keys, order = torch.sort(torch.from_numpy(a.col), stable=True)
         on = (a.crow, a.col, of_a, keys, order, b.crow, b.col, pattern.crow, pattern.col)
         emulated_kernels.gradient_of_b_float32(sizes, gradient, *on, 0, of_b)
+
+
+@pytest.mark.parametrize("entries", [0, 1, 255, 2000])
+def test_wide_columns(emulated_kernels: EmulatedKernels, entries: int) -> None:
+    edges = np.array([0, 1, 2**31 - 1, 2**31, 2**32, 2**32 + 1, -1, -(2**31), -(2**32), 1 - 2**32, 2**62, -(2**63)])
+    columns = np.resize(edges, entries).astype(np.int64)
+    out = np.full(entries, -7, np.int32)
+    emulated_kernels.narrow(columns, entries, out)
+    assert (out == np.where((columns >= 0) & (columns < 2**31), columns, -1)).all()

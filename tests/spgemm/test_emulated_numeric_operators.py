@@ -103,3 +103,16 @@ def test_last_line_of_checks(emulated: Any) -> None:
     ):
         with pytest.raises(RuntimeError, match=r"must|takes"):
             call()
+
+
+@pytest.mark.parametrize("bad", [2**31, 2**32, 2**32 + 1, -(2**32), -5])
+def test_wide_columns_never_become_others(emulated: Any, bad: int) -> None:
+    """Nothing is refused, since nothing is waited for: such entries have no products."""
+    row, good, wrong, one = torch.tensor([0, 1]), torch.tensor([0]), torch.tensor([bad]), torch.ones(1)
+    second = torch.tensor([0, 1, 1])
+    assert emulated.spgemm_numeric(row, good, one, second, good, one, row, good, 2, 0, False).tolist() == [1]
+    for a, b, pattern in ((wrong, good, good), (good, wrong, good), (good, good, wrong)):
+        operands = (row, a, one, second, b, one, row, pattern, 2)
+        assert emulated.spgemm_numeric(*operands, 0, False).tolist() == [0]
+        assert [x.tolist() for x in emulated.spgemm_gradients(one, *operands, True, True)] == [[0], [0]]
+        assert [x.tolist() for x in emulated.spgemm_winners(*operands, 2)] == [[-1], [-1]]

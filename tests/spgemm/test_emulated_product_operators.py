@@ -18,7 +18,7 @@ from .test_emulated_product import KERNELS, RINGS, SHAPES, Pattern, operands, pa
 
 pytestmark = pytest.mark.skipif(MODE != "plain", reason="the kernels are checked in the other modes by their own tests")
 
-ALL_KERNELS = [*KERNELS, *test_emulated_product_masked.KERNELS[:3]]
+ALL_KERNELS = [*KERNELS, *test_emulated_product_masked.KERNELS[:3], "csrc/spgemm/narrowed.cu"]
 
 
 @pytest.fixture(scope="module")

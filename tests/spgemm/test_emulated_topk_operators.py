@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(MODE != "plain", reason="the kernels are checked
 
 @pytest.fixture(scope="module")
 def emulated() -> Any:
-    return load_operators(KERNELS, "tests/spgemm/emulated_topk_operators.cpp")
+    return load_operators([*KERNELS, "csrc/spgemm/narrowed.cu"], "tests/spgemm/emulated_topk_operators.cpp")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

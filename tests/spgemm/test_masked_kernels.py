@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -130,3 +133,28 @@ def test_broken_masks(isa, pointers, columns, text):
     operands = (of.a.crow, of.a.col.long(), of.b.crow, of.b.col.long(), 5, of.pattern.crow, of.pattern.col.long())
     with pytest.raises((ValueError, IndexError), match=text):
         torch.ops.warphash.spgemm_masked_pattern(*operands)
+
+
+@pytest.mark.parametrize("call", [masked, masked_pattern])
+def test_other_threads_of_python_run_meanwhile(isa, call):
+    """The interpreter's lock is not held while kernels work."""
+    of = case(500, 500, 700, 1.0)
+    of = of._replace(pattern=pattern_of(np.random.default_rng(2).random((500, 700)) < 0.5))
+    values = (
+        () if call is masked_pattern else (normal(len(of.a.col), torch.float64), normal(len(of.b.col), torch.float64))
+    )
+    times: list[float] = []
+
+    def work() -> None:
+        times.append(time.perf_counter())
+        call(isa, of, *values)
+        times.append(time.perf_counter())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    seen = []
+    while thread.is_alive():
+        seen.append(time.perf_counter())
+        time.sleep(0.001)
+    begin, end = times
+    assert any(begin + 0.2 * (end - begin) < moment < begin + 0.8 * (end - begin) for moment in seen)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+import warphash as wh
 from torch import Tensor
 
 from spgemm import samples
@@ -88,3 +89,56 @@ def test_columns_beyond_32_bits_are_refused() -> None:
     for columns in (-1, 2**31, 2**40):
         with pytest.raises(RuntimeError, match="columns must be in"):
             ops.spgemm_matmul(*arguments[:6], columns, 0, None, None)
+
+
+ONE, ROW, COLUMN = torch.ones(1), torch.tensor([0, 1]), torch.tensor([0])
+# A 1 x 2 matrix by a 2 x 2 one, an entry each; a further pattern where there is one.
+BY_OPERATOR = {
+    "spgemm_matmul": (ROW, COLUMN, ONE, torch.tensor([0, 1, 1]), COLUMN, ONE, 2, 0, ROW, COLUMN),
+    "spgemm_pattern": (ROW, COLUMN, torch.tensor([0, 1, 1]), COLUMN, 2, ROW, COLUMN),
+    "spgemm_masked": (ROW, COLUMN, ONE, torch.tensor([0, 1, 1]), COLUMN, ONE, 2, 0, ROW, COLUMN),
+    "spgemm_masked_pattern": (ROW, COLUMN, torch.tensor([0, 1, 1]), COLUMN, 2, ROW, COLUMN),
+    "spgemm_numeric": (ROW, COLUMN, ONE, torch.tensor([0, 1, 1]), COLUMN, ONE, ROW, COLUMN, 2, 0, False),
+    "spgemm_gradients": (ONE, ROW, COLUMN, ONE, torch.tensor([0, 1, 1]), COLUMN, ONE, ROW, COLUMN, 2, True, True),
+    "spgemm_winners": (ROW, COLUMN, ONE, torch.tensor([0, 1, 1]), COLUMN, ONE, ROW, COLUMN, 2, 2),
+    "spgemm_topk": (ROW, COLUMN, ONE, torch.tensor([0, 1, 1]), COLUMN, ONE, 2, 1),
+}
+
+
+@pytest.mark.parametrize("bad", [2**31, 2**32, 2**32 + 1, 2**33, -5, -(2**31) - 1, -(2**32), 1 - 2**32, -(2**63)])
+@pytest.mark.parametrize("op", BY_OPERATOR)
+def test_wide_columns_never_become_others(op: str, bad: int) -> None:
+    """Kernels have columns of 32 bits: what does not fit is refused, wherever it comes."""
+    arguments = BY_OPERATOR[op]
+    operator = getattr(ops, op)
+    operator(*arguments)
+    places = [i for i, x in enumerate(arguments) if x is COLUMN]
+    assert len(places) in (2, 3)
+    for place in places:
+        with pytest.raises((IndexError, ValueError), match=r"columns must (be in|ascend)"):
+            operator(*arguments[:place], torch.tensor([bad]), *arguments[place + 1 :])
+    # At the end of many, where threads share the work.
+    many = torch.zeros(100_001, dtype=torch.int64)
+    many[-1] = 2**32
+    with pytest.raises(IndexError, match=r"^a's columns must be in \[0, 1\), got 4294967296 at entry 100000"):
+        ops.spgemm_pattern(torch.arange(100_002), many, torch.tensor([0, 0]), COLUMN[:0], 3, None, None)
+
+
+@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer ends the process where memory is refused")
+def test_memory_that_there_is_not() -> None:
+    many = 3_000_000
+    left = (torch.arange(many + 1), torch.zeros(many, dtype=torch.int64), torch.ones(many))
+    right = (torch.tensor([0, many]), torch.arange(many), torch.ones(many))
+    a = wh.spgemm.csr.build(*left, (many, 1))
+    b = wh.spgemm.csr.build(*right, (1, many))
+    text = r"^not enough memory: {} bytes wanted for a result of shape \[{}\]$"
+    for call in (
+        lambda: wh.spgemm.matmul(a, b),
+        lambda: wh.spgemm.plan(a, b),
+        lambda: ops.spgemm_matmul(*left, *right, many, 0, None, None),
+        lambda: ops.spgemm_matmul(*left[:2], ONE.expand(many).clone().requires_grad_(), *right, many, 0, None, None),
+    ):
+        with pytest.raises(MemoryError, match=text.format(8 * many * many, many * many)):
+            call()
+    with pytest.raises(MemoryError, match=text.format(4 * many * 10**9, f"{many}, {10**9}")):
+        wh.spgemm.topk(a, b, 10**9)

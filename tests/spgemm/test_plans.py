@@ -133,6 +133,75 @@ def test_pickles_copies_and_moves() -> None:
             plan.to("cuda")
 
 
+# ---- Memory ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("index", [torch.int32, torch.int64])
+def test_what_becomes_of_the_operands_does_not_matter(index: torch.dtype) -> None:
+    # Memory of NumPy's, too, whose changes torch does not see.
+    parts = [(x.crow_indices().numpy().copy(), x.col_indices().numpy().copy()) for x in _pair()]
+    values = [x.values() for x in _pair()]
+    shapes = [(9, 8), (8, 7)]
+    a, b = (
+        wh.spgemm.csr.build(torch.from_numpy(crow).to(index), torch.from_numpy(col).to(index), v, shape)
+        for (crow, col), v, shape in zip(parts, values, shapes, strict=True)
+    )
+    plan = wh.spgemm.plan(a, b)
+    wanted = plan.matmul(*values)
+    for x, (crow, col) in zip((a, b), parts, strict=True):
+        crow[:], col[:] = 10**6, 10**9
+        x.crow_indices().fill_(10**6)
+        x.col_indices().fill_(10**9)
+    assert torch.equal(plan.matmul(*values), wanted)
+    assert torch.equal(pickle.loads(pickle.dumps(plan)).matmul(*values), wanted)
+    with pytest.raises(ValueError, match=r"^a_values must have the pattern that the plan was made of"):
+        plan.matmul(a, values[1])
+
+
+def test_one_copy_of_an_operand_that_stands_twice() -> None:
+    a = random_csr(9, 9, 0.4, 1)
+    plan = wh.spgemm.plan(a, a)
+    held = (plan._a.col, plan._b.col, plan._a.pattern.col, plan._b.pattern.col)
+    assert len({x.data_ptr() for x in held}) == 1
+    assert held[0].data_ptr() != a.col_indices().data_ptr()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan.crow.zero_(),
+        lambda plan: plan.col.add_(1),
+        lambda plan: plan.col[:1].fill_(10**6),
+    ],
+)
+def test_a_plan_whose_own_pattern_was_written_to_is_refused(change: Any) -> None:
+    a, b = _pair()
+    plan = wh.spgemm.plan(a, b)
+    values = plan.matmul(a, b)
+    untouched = copy.deepcopy(plan)
+    change(plan)
+    for call in (lambda: plan.matmul(a, b), lambda: plan.csr(values), lambda: plan.to("cpu")):
+        with pytest.raises(ValueError, match=r"^the plan's pattern was changed in place"):
+            call()
+    assert torch.equal(untouched.matmul(a, b), values)
+
+
+def test_products_of_a_plan_may_be_written_to() -> None:
+    a, b = _pair()
+    plan = wh.spgemm.plan(a, b)
+    values = plan.matmul(a, b)
+    written = plan.csr(values.clone())
+    written.crow_indices().zero_()
+    written.col_indices().fill_(10**6)
+    assert same(plan.csr(plan.matmul(a, b)), wh.spgemm.matmul(a, b))
+
+
+def test_plans_of_inference_mode() -> None:
+    a, b = _pair()
+    with torch.inference_mode():
+        plan = wh.spgemm.plan(a, b)
+        assert torch.equal(plan.matmul(a, b), wh.spgemm.matmul(a, b).values())
+    assert torch.equal(plan.matmul(a.values(), b.values()), wh.spgemm.matmul(a, b).values())
+
+
 # ---- Refusals -------------------------------------------------------------------------------------------------------
 def test_other_patterns_are_refused() -> None:
     a, b = _pair()
@@ -276,19 +345,30 @@ def test_export_save_and_load(problem: tuple[wh.spgemm.Plan, Tensor, Tensor], st
 
 def test_functions_of_csr_tensors_stand_between_graphs() -> None:
     a, features = random_csr(6, 6, 0.4, 1), torch.rand(6, 2, dtype=torch.float64)
-    power = wh.nn.GraphPower(2)
+    power, known = wh.nn.GraphPower(2), wh.spgemm.plan(a, a)
     for function in (
         lambda x, y: wh.spgemm.matmul(x, x) @ (y + 1),
         lambda x, y: wh.spgemm.topk(x, x, 2)[0] + y,
         lambda x, y: wh.spgemm.matmul_many([x, x], [x, x])[1] @ (y + 1),
         lambda x, y: wh.spgemm.plan(x, x).crow + y.sum(),
         lambda x, y: power(x)[1] @ (y + 1),
+        lambda x, y: torch.cat([c @ (y + 1) for _, c in wh.spgemm.row_chunks(x, x, max_bytes=150)]),
+        lambda x, y: known.matmul(x, x) * 2 + y.sum(),
+        lambda x, y: known.matmul(x.values().clone(), a) + y.sum(),
+        lambda x, y: known.csr(known.matmul(x, x)) @ (y + 1),
     ):
+        torch._dynamo.reset()
         compiled = torch.compile(function, backend="aot_eager")
         assert torch.equal(compiled(a, features), function(a, features))
     x, y = a.clone().requires_grad_(), a.clone().requires_grad_()
     torch.compile(lambda x: wh.spgemm.matmul(x, x) @ features, backend="aot_eager")(x).sum().backward()
     (wh.spgemm.matmul(y, y) @ features).sum().backward()
     assert torch.equal(x.grad.values(), y.grad.values())
-    with pytest.raises(torch._dynamo.exc.Unsupported):
-        torch.compile(wh.spgemm.matmul, fullgraph=True, backend="aot_eager")(a, a)
+    for function, text in (
+        (lambda x, y: wh.spgemm.matmul(x, y), "graphs of torch.compile hold no CSR tensors"),
+        (lambda x, y: next(wh.spgemm.row_chunks(x, y, max_bytes=10**6))[0], "graphs of torch.compile hold no CSR"),
+        (lambda x, y: known.csr(features[:, 0]), "graphs of torch.compile hold no CSR tensors"),
+        (lambda x, y: known.matmul(x, y), "torch.compile does not support sparse Tensors"),
+    ):
+        with pytest.raises(torch._dynamo.exc.Unsupported, match=text):
+            torch.compile(function, fullgraph=True, backend="aot_eager")(a, a)

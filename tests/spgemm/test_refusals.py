@@ -155,7 +155,7 @@ def test_indices_beyond_32_bits_that_are_not_in_range() -> None:
 def test_semirings_and_masks() -> None:
     mask = random_csr(9, 7)
     for function in (FUNCTIONS["matmul"], FUNCTIONS["plan"], FUNCTIONS["row_chunks"]):
-        for bad in ("plus", "PLUS_TIMES", None, 0, ["plus_times"]):
+        for bad in ("plus", "PLUS_TIMES", None, 0, ["plus_times"], np.array(["a", "b"])):
             with pytest.raises(
                 ValueError, match=r"^semiring must be one of plus_times, or_and, min_plus, max_times, got"
             ):
@@ -166,6 +166,25 @@ def test_semirings_and_masks() -> None:
             function(A, B, mask=mask, complement=1)
         with pytest.raises(TypeError, match=r"^mask must be a torch.sparse_csr tensor, got layout torch.strided"):
             function(A, B, mask=mask.to_dense())
+
+
+@pytest.mark.parametrize("bad", [1, 0, "x", "", None, [True], 1.0, torch.tensor(True)])
+def test_switches_are_bools(function: Callable[..., Any], bad: Any) -> None:
+    mask = random_csr(9, 7)
+    text = rf"must be a bool, got {type(bad).__name__}$"
+    with pytest.raises(TypeError, match="^validate " + text):
+        function(A, B, validate=bad)
+    if function is not FUNCTIONS["topk"]:
+        with pytest.raises(TypeError, match="^complement " + text):
+            function(A, B, mask=mask, complement=bad)
+        function(A, B, mask=mask, complement=np.True_, validate=np.False_)
+    if function in (FUNCTIONS["matmul"], FUNCTIONS["row_chunks"]):
+        with pytest.raises(TypeError, match="^drop_zeros " + text):
+            function(A, B, drop_zeros=bad)
+    with pytest.raises(TypeError, match="^drop_zeros " + text):
+        wh.spgemm.matmul_many([A], [B], drop_zeros=bad)
+    with pytest.raises(TypeError, match="^validate " + text):
+        wh.spgemm.matmul_many([A], [B], validate=bad)
 
 
 def test_bool_in_semirings_of_numbers() -> None:

@@ -109,8 +109,7 @@ class GridSpec:
             raise ValueError("per_level_scale must not be given together with finest_resolution")
         else:
             growth = _by_axis("per_level_scale", per_level_scale, dims, _growth)
-        if not isinstance(tcnn, bool):
-            raise TypeError(f"tcnn must be a bool, got {type(tcnn).__name__}")
+        tcnn = _checks.flag("tcnn", tcnn)
         values: dict[str, Any] = {
             "dims": dims,
             "levels": levels,

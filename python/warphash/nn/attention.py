@@ -310,9 +310,7 @@ class HyperAttention(FixedPlanes):
         self.block_size = _checks.count("block_size", block_size, 1)
         self.sample_size = _checks.count("sample_size", sample_size)
         self.min_seq_len = _checks.count("min_seq_len", min_seq_len, 1)
-        if not isinstance(strict_causal, bool):
-            raise TypeError(f"strict_causal must be a bool, got {type(strict_causal).__name__}")
-        self.strict_causal = strict_causal
+        self.strict_causal = _checks.flag("strict_causal", strict_causal)
         self.seed = None if seed is None else checked_seed(seed)
         self.register_buffer("planes", lsh.random_planes(self.head_dim, self.num_projections, seed=self.seed or 0))
 
@@ -345,9 +343,7 @@ class HyperAttention(FixedPlanes):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Out [b, h, nq, dv], or (out, lse [b, h, nq])."""
         q, k, v = _inputs(q, k, v, self.head_dim, "[b, h, nq, d]", 4)
-        for name, flag in (("causal", causal), ("return_lse", return_lse)):
-            if not isinstance(flag, bool):
-                raise TypeError(f"{name} must be a bool, got {type(flag).__name__}")
+        causal, return_lse = _checks.flag("causal", causal), _checks.flag("return_lse", return_lse)
         factor = _scale(scale, self.head_dim)
         batch = q.shape[0] * q.shape[1]
         flat_q, flat_k, flat_v = (x.reshape(batch, *x.shape[2:]) for x in (q, k, v))

@@ -27,12 +27,6 @@ def _head_count(dim: int, num_heads: Any) -> int:
     return heads
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
-    return value
-
-
 class _HashedBehavior(FixedPlanes):
     """Planes and their place in saved states, shared by the two halves."""
 
@@ -43,7 +37,7 @@ class _HashedBehavior(FixedPlanes):
         self.bits = _checks.count("bits", bits, 1)
         if self.bits > MOST_BITS:
             raise ValueError(f"bits must be at most {MOST_BITS}, got {bits}")
-        self.normalize = _flag("normalize", normalize)
+        self.normalize = _checks.flag("normalize", normalize)
         self.seed = checked_seed(seed)
         self.num_heads = _head_count(self.dim, num_heads)
         drawn = lsh.random_planes(self.dim, self.num_hashes * self.bits, seed=self.seed)

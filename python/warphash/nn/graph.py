@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,9 @@ Layout = Literal["padded", "csr"]
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-    return cast(str, value)
+    return value
 
 
 def _shells(edges: Tensor, start: Tensor, hops: int) -> Iterator[Tensor]:
@@ -67,10 +67,8 @@ class GraphPower(nn.Module):
         self.hops = _checks.count("hops", hops, 1)
         self.kind = _one_of("kind", kind, ("walks", "reach", "shells", "distances"))
         self.normalize = None if normalize is None else _one_of("normalize", normalize, ("row", "symmetric"))
-        if not isinstance(self_loops, bool):
-            raise TypeError(f"self_loops must be a bool, got {type(self_loops).__name__}")
-        self.self_loops = self_loops
-        if self.kind != "walks" and (self.normalize is not None or self_loops):
+        self.self_loops = _checks.flag("self_loops", self_loops)
+        if self.kind != "walks" and (self.normalize is not None or self.self_loops):
             raise ValueError(f"normalize and self_loops belong to kind='walks', got kind={self.kind!r}")
         self._plans: list[spgemm.Plan] = []
         self._planned: tuple[Tensor, Tensor] | None = None

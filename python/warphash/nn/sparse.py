@@ -135,13 +135,13 @@ class SparseEncoderHead(nn.Module):
             _checks.count("hidden_size", hidden_size, 1),
             _checks.count("vocab_size", vocab_size, 1),
         )
-        if agg not in AGGREGATIONS:
+        if not isinstance(agg, str) or agg not in AGGREGATIONS:
             raise ValueError(f"agg must be one of {', '.join(AGGREGATIONS)}; got {agg!r}")
         self.hidden_size = hidden_size
         self.vocab_size = vocab_size
         self.agg = agg
         self.top_k = None if top_k is None else _checks.count("top_k", top_k, 1)
-        self.linear = nn.Linear(hidden_size, vocab_size, bias=bias, device=device, dtype=dtype)
+        self.linear = nn.Linear(hidden_size, vocab_size, bias=_checks.flag("bias", bias), device=device, dtype=dtype)
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Weights [B, vocab_size]."""

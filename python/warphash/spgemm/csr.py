@@ -185,7 +185,7 @@ def crow_of(rows: Tensor, count: int) -> Tensor:
 # ---- Checks ---------------------------------------------------------------------------------------------------------
 def semiring_number(semiring: Any) -> int:
     """The operators' number of a semiring."""
-    if semiring not in SEMIRINGS:
+    if not isinstance(semiring, str) or semiring not in SEMIRINGS:
         raise ValueError(f"semiring must be one of {', '.join(SEMIRINGS)}, got {semiring!r}")
     return SEMIRINGS.index(semiring)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,8 +35,6 @@ TOGETHER_COLUMNS = 2**16
 
 def _operands(a: Any, b: Any, mask: Any, complement: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     a, b = csr("a", a), csr("b", b)
-    if not isinstance(complement, bool):
-        raise TypeError(f"complement must be a bool, got {type(complement).__name__}")
     if mask is None and complement:
         raise ValueError("complement needs a mask, got none")
     return a, b, None if mask is None else csr("mask", mask)
@@ -137,7 +135,7 @@ def matmul(
 
     Raises:
         TypeError: an argument is no CSR tensor, or its dtype is not known, or a's and b's differ, or they are bool in
-            min_plus and max_times.
+            min_plus and max_times; a switch is no bool.
         ValueError: shapes or devices do not fit, ``semiring`` is another word, ``complement`` comes without a mask, an
             operand of or_and requires a gradient; row pointers do not ascend, a column is out of range; or indices are
             int32 and the result has more than 2^31 - 1 entries, which int64 indices hold.
@@ -149,6 +147,7 @@ def matmul(
     Source: F. G. Gustavson, Two fast algorithms for sparse matrices: multiplication and permuted transposition (1978).
     """
     number = semiring_number(semiring)
+    _checks.flags(complement=complement, drop_zeros=drop_zeros, validate=validate)
     a, b, pattern = _operands(a, b, mask, complement)
     value_dtypes(number, "a", a, "b", b)
     for name, x in (("a", a), ("b", b)):
@@ -180,6 +179,7 @@ def topk(a: Any, b: Any, k: int, *, validate: bool = True) -> tuple[Tensor, Tens
 
     Complexity: O(products + entries log k). Workspace: about 2 MB a thread on the CPU, however many columns there are.
     """
+    _checks.flags(validate=validate)
     a, b, _ = _operands(a, b, None, False)
     value_dtypes(PLUS_TIMES, "a", a, "b", b)
     if not a.dtype.is_floating_point:
@@ -191,6 +191,7 @@ def topk(a: Any, b: Any, k: int, *, validate: bool = True) -> tuple[Tensor, Tens
     return values, p.named(indices)
 
 
+@outside_of_graphs
 def row_chunks(
     a: Any,
     b: Any,
@@ -218,7 +219,7 @@ def row_chunks(
 
     Yields:
         (number of the first row, ``torch.sparse_csr`` ``[rows, N]``): stacked, they are ``matmul(a, b)``, bit for bit.
-        Differentiable as it is.
+        Differentiable as it is. torch.compile calls it between its graphs, and refuses it under ``fullgraph=True``.
 
     Raises:
         TypeError, ValueError: as :func:`matmul`, at the call; and ValueError if one row may exceed ``max_bytes``.
@@ -226,6 +227,7 @@ def row_chunks(
     Complexity: that of :func:`matmul`. Workspace: 16 bytes a row of a and 8 an entry of a, besides matmul's.
     """
     number = semiring_number(semiring)
+    _checks.flags(complement=complement, drop_zeros=drop_zeros, validate=validate)
     a, b, pattern = _operands(a, b, mask, complement)
     value_dtypes(number, "a", a, "b", b)
     most = _checks.count("max_bytes", max_bytes, 1)
@@ -235,16 +237,25 @@ def row_chunks(
     first, second = _arranged(p, *_both_values(a, b, number), number)
     cuts = _row_cuts(p, 1 if number == OR_AND else a.element_size(), complement, most)
 
-    def pieces() -> Iterator[tuple[int, Tensor]]:
-        for begin, end in itertools.pairwise(cuts):
-            crow, start, stop = _rows(p.a.crow, begin, end)
-            piece = Problem(
-                type(p.a)(crow, p.a.col[start:stop]), p.b, _mask_rows(p, begin, end), p.shape, p.columns, p.names
-            )
-            parts = _multiplied(piece, first[start:stop], second, number, complement, drop_zeros)
-            yield begin, csr_of(*parts, (end - begin, p.shape[1]))
+    made = _pieces(p, first, second, number, complement, drop_zeros)
+    return ((begin, made(begin, end)) for begin, end in itertools.pairwise(cuts))
 
-    return pieces()
+
+def _pieces(
+    p: Problem, first: Tensor, second: Tensor, semiring: int, complement: bool, drop_zeros: bool
+) -> Callable[[int, int], Tensor]:
+    """What makes rows [begin, end) of a product."""
+
+    @outside_of_graphs  # the caller is, but not whoever takes the pieces
+    def made(begin: int, end: int) -> Tensor:
+        crow, start, stop = _rows(p.a.crow, begin, end)
+        piece = Problem(
+            type(p.a)(crow, p.a.col[start:stop]), p.b, _mask_rows(p, begin, end), p.shape, p.columns, p.names
+        )
+        parts = _multiplied(piece, first[start:stop], second, semiring, complement, drop_zeros)
+        return csr_of(*parts, (end - begin, p.shape[1]))
+
+    return made
 
 
 def _rows(crow: Tensor, begin: int, end: int) -> tuple[Tensor, int, int]:
@@ -307,6 +318,7 @@ def matmul_many(
     Complexity: that of :func:`matmul`, of all. Workspace: copies of the operands of a call.
     """
     number = semiring_number(semiring)
+    _checks.flags(drop_zeros=drop_zeros, validate=validate)
     for side, given in (("a", a), ("b", b)):
         if isinstance(given, Tensor | str) or not isinstance(given, Iterable):
             raise TypeError(f"{side} must be a list of matrices, got {type(given).__name__}")

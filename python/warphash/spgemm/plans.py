@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from typing import Any
 
@@ -31,14 +32,34 @@ from .functional import _operands, _too_many
 __all__ = ["Plan", "plan"]
 
 
-class _Side:
-    """An operand's pattern as it came, and as kernels take it."""
+class _Copies:
+    """Copies of operands' indices: whoever gave them may change them later, also where torch does not see it."""
 
-    def __init__(self, name: str, x: Tensor, pattern: Pattern) -> None:
+    def __init__(self, *operands: Tensor) -> None:
+        self._own: dict[tuple[int, int, torch.dtype], Tensor] = {}
+        for x in operands:
+            for part in indices_of(x):
+                key = self._key(part)
+                if key not in self._own:
+                    self._own[key] = part.clone()
+
+    @staticmethod
+    def _key(part: Tensor) -> tuple[int, int, torch.dtype]:
+        return part.data_ptr(), len(part), part.dtype
+
+    def of(self, part: Tensor) -> Tensor:
+        """The copy of an operand's tensor; what was made of it is ours as it is."""
+        return self._own.get(self._key(part), part)
+
+
+class _Side:
+    """An operand's pattern as it came, and as kernels take it. Nothing of it is shared with the operand."""
+
+    def __init__(self, name: str, x: Tensor, pattern: Pattern, copies: _Copies) -> None:
         self.name = name
         self.shape = tuple(x.shape)
-        self.crow, self.col = indices_of(x)
-        self.pattern = pattern
+        self.crow, self.col = (copies.of(part) for part in indices_of(x))
+        self.pattern = dataclasses.replace(pattern, crow=copies.of(pattern.crow), col=copies.of(pattern.col))
 
     def values(self, given: Any) -> Tensor:
         """Values [..., nnz] of a tensor of values or of a CSR tensor of this pattern."""
@@ -67,8 +88,7 @@ class _Side:
         for ours, given in ((self.crow, x.crow_indices()), (self.col, x.col_indices())):
             if ours.shape != given.shape or ours.device != given.device:
                 return False
-            same = ours.dtype == given.dtype and ours.data_ptr() == given.data_ptr()
-            if not same and not equal(ours, given):
+            if ours.device.type != "meta" and not equal(ours, given):
                 return False
         return True
 
@@ -84,7 +104,10 @@ class _Side:
 class Plan:
     """A product's pattern, made once by :func:`plan`; :meth:`matmul` then needs values alone.
 
-    It holds patterns and no values, can be pickled and copied, and works in compiled and exported graphs.
+    It holds patterns and no values, can be pickled and copied, and works in compiled and exported graphs. The operands'
+    patterns are copies: what becomes of the matrices afterwards does not matter to it. ``crow`` and ``col`` are its own
+    memory and not to be written to: it refuses to work after that. (Where torch cannot see it, in compiled graphs and
+    through NumPy, values would be wrong.)
     """
 
     def __init__(
@@ -102,6 +125,22 @@ class Plan:
         self._a, self._b = a, b
         self._crow, self._col, self._own_col = crow, col, own_col
         self._columns, self._shape, self._semiring, self._covers = columns, shape, semiring, covers
+        self._versions = self._current_versions()
+
+    def _current_versions(self) -> tuple[int, ...] | None:
+        """Of the tensors that others may share; None where torch keeps none: in graphs and in inference mode."""
+        if torch.compiler.is_compiling() or self._crow.is_inference():
+            return None
+        return tuple(x._version for x in (self._crow, self._col, self._own_col))
+
+    def _refuse_changed(self) -> None:
+        now = self._current_versions()
+        if now is not None and self._versions is not None and now != self._versions:
+            raise ValueError("the plan's pattern was changed in place, through its crow or col: make it anew")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._versions = self._current_versions()
 
     @property
     def crow(self) -> Tensor:
@@ -143,6 +182,7 @@ class Plan:
         Raises:
             TypeError, ValueError: it is no device, or none of this machine that kernels run on.
         """
+        self._refuse_changed()
         if isinstance(device, int) and not isinstance(device, bool):
             device = f"cuda:{device}"
         on_meta = isinstance(device, torch.device | str) and str(device).startswith("meta")
@@ -150,6 +190,7 @@ class Plan:
         out = copy.copy(self)
         out._a, out._b = self._a.moved(lambda x: x.to(target)), self._b.moved(lambda x: x.to(target))
         out._crow, out._col, out._own_col = (x.to(target) for x in (self._crow, self._col, self._own_col))
+        out._versions = out._current_versions()
         return out
 
     def matmul(self, a_values: Tensor, b_values: Tensor) -> Tensor:
@@ -157,7 +198,7 @@ class Plan:
 
         Args:
             a_values: ``[..., nnz of a]``, in the order of the matrix that the plan was made of; or that matrix, or
-                another CSR tensor of its very pattern, which is checked.
+                another CSR tensor of its very pattern, whose indices are compared, which on CUDA waits for the device.
             b_values: the same of b, of the same dtype. Dimensions in front are a batch over the shared pattern; they
                 are broadcast.
 
@@ -168,10 +209,24 @@ class Plan:
 
         Raises:
             TypeError: dtypes differ or do not suit the semiring.
-            ValueError: lengths, patterns or devices are not the plan's; a gradient is wanted of or_and.
+            ValueError: lengths, patterns or devices are not the plan's; a gradient is wanted of or_and; the plan's own
+                pattern was written to.
+
+        torch.compile takes no CSR tensors: it calls the plan between its graphs when one is given, and refuses that
+        under ``fullgraph=True``. Values are for graphs.
 
         Complexity: O(products) for each of a batch. Workspace: a row of values or of places of N columns a thread.
         """
+        if any(isinstance(x, Tensor) and x.layout == torch.sparse_csr for x in (a_values, b_values)):
+            return self._matmul_outside(a_values, b_values)
+        return self._matmul(a_values, b_values)
+
+    @outside_of_graphs
+    def _matmul_outside(self, a_values: Any, b_values: Any) -> Tensor:
+        return self._matmul(a_values, b_values)
+
+    def _matmul(self, a_values: Any, b_values: Any) -> Tensor:
+        self._refuse_changed()
         first, second = self._a.values(a_values), self._b.values(b_values)
         value_dtypes(self._semiring, "a_values", first, "b_values", second)
         if self._semiring == OR_AND:
@@ -204,13 +259,18 @@ class Plan:
         rows = [self._one(first if x is None else x[i], second if y is None else y[i]) for i in range(count)]
         return torch.stack(rows).reshape(*batch, self.nnz)
 
+    @outside_of_graphs
     def csr(self, values: Tensor) -> Tensor:
-        """The ``torch.sparse_csr`` tensor [M, N] of values ``[nnz]``; differentiable in them.
+        """The ``torch.sparse_csr`` tensor [M, N] of values ``[nnz]``; differentiable in them. It shares their memory,
+        and has copies of the plan's indices.
+
+        torch.compile calls it between its graphs, and refuses it under ``fullgraph=True``.
 
         Raises:
             TypeError: ``values`` is no dense tensor.
-            ValueError: it is not ``[nnz]`` on the plan's device.
+            ValueError: it is not ``[nnz]`` on the plan's device; the plan's own pattern was written to.
         """
+        self._refuse_changed()
         if not isinstance(values, Tensor):
             raise TypeError(f"values must be a tensor, got {type(values).__name__}")
         _checks.dense("values", values)
@@ -218,7 +278,7 @@ class Plan:
             raise ValueError(f"values must be [{self.nnz}], one matrix's, got shape {tuple(values.shape)}")
         if values.device != self.device:
             raise ValueError(f"values must be on the device of the plan, {self.device}, got {values.device}")
-        return csr_of(self._crow, self._own_col, values, self._shape)
+        return csr_of(self._crow.clone(), self._own_col.clone(), values, self._shape)
 
 
 @outside_of_graphs
@@ -248,9 +308,11 @@ def plan(
     Raises:
         TypeError, ValueError: as :func:`matmul` of the patterns.
 
-    Complexity: O(products). Workspace: flags of N columns for each thread, besides the pattern in its exact size.
+    Complexity: O(products). Workspace: flags of N columns for each thread. The plan holds the pattern in its exact size
+    and copies of the operands' indices.
     """
     number = semiring_number(semiring)
+    _checks.flags(complement=complement, validate=validate)
     a, b, pattern = _operands(a, b, mask, complement)
     for name, x in (("a", a), ("b", b)):
         _checks.with_data(name, x)
@@ -267,4 +329,6 @@ def plan(
         _too_many(error)
         raise
     own = col if p.names is None else p.named(col)
-    return Plan(_Side("a", a, p.a), _Side("b", b, p.b), crow, col, own, p.columns, p.shape, number, p.mask is None)
+    copies = _Copies(a, b)
+    first, second = _Side("a", a, p.a, copies), _Side("b", b, p.b, copies)
+    return Plan(first, second, crow, col, own, p.columns, p.shape, number, p.mask is None)
