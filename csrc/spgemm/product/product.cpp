@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t least_work = 1 << 15;  // of a block: products, and a few for each row and entry
 constexpr int64_t blocks_a_worker = 16;
-constexpr int64_t work_at_once = 1 << 17;                    // so that a block's entries stay in a second cache
+constexpr int64_t work_at_once = 1 << 16;                    // so that a block's entries stay in a second cache
 constexpr int64_t most_sampled = 512, least_step = 16;       // rows
 constexpr int64_t most_held = 16;                            // of the product's parts
 constexpr int64_t worth_words = 1 << 16;                     // products
@@ -113,7 +113,8 @@ Product::Product(Isa isa, const ProductOperands& operands, int64_t* crow)
       for (int64_t k = first; k < last; ++k) check_row(b, a.col[k], "b");
     });
   if (products >= worth_words && products >= 2 * b.entries) words_.make(b);
-  if (!words_.empty()) operands_.words = WordsOfRows{words_.begin(), words_.words(), words_.alike()};
+  if (!words_.empty())
+    operands_.words = WordsOfRows{words_.begin(), words_.words(), words_.alike(), words_.have_most()};
 }
 
 int64_t Product::work_of(int64_t row) const {

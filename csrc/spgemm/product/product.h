@@ -18,6 +18,7 @@ struct WordsOfRows {
   const int64_t* begin;  // as in RowWords; null where no row has words
   const Word* words;
   const uint8_t* alike;
+  bool have_most;
 };
 struct ProductOperands {
   Pattern a, b;

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "spgemm/product/product_kernels.h"
+#include "spgemm/product/product_words_avx512.h"
 
 namespace warphash::spgemm {
 namespace {
@@ -23,7 +24,7 @@ constexpr Ascending ascending;
 
 struct Avx512Lanes {
   static constexpr int64_t few = 256, few_bits = 8, few_span = int64_t{1} << 23;
-  static constexpr int64_t together = 4;  // rows of B whose words are alike
+  static constexpr int64_t together = most_alike;
 
   // Bit i: whether flag i of 64 is set; all are zero afterwards.
   static uint64_t take_flags(uint8_t* flags) {
@@ -153,105 +154,39 @@ struct Avx512Lanes {
   }
 
   // ---- words --------------------------------------------------------------------------------------------------------
-  // Whether vectors take words of these values.
+  template <bool coarsely>
+  struct Marks {
+    uint16_t* bits;
+    uint8_t* coarse;
+    void operator()(uint64_t column, uint32_t mask) const {
+      *reinterpret_cast<uint16_t*>(reinterpret_cast<char*>(bits) + column / 8) |= static_cast<uint16_t>(mask);
+      if constexpr (coarsely) coarse[column / group] = 1;
+    }
+  };
+
+  // Sums that one row of B adds to one by one and the next one in vectors wait for each other: other than the cheapest
+  // sums do better one by one where not most of B has words.
   template <class A>
   static constexpr bool adds_words() {
-    using Value = typename A::Value;
-    return sizeof(Value) == 4 && is_same<A, Algebra<Value, PlusTimes<Value>>>;
+    return vectors_take<typename A::Value>;
   }
-
+  template <class A>
+  static constexpr bool adds_few_words() {
+    return is_same<A, Algebra<float, PlusTimes<float>>> || is_same<A, Algebra<int32_t, PlusTimes<int32_t>>>;
+  }
   template <class A, bool coarsely>
   static void add_words(typename A::Value a, const typename A::Value* b, const typename A::Value* b_end,
                         const Word* words, int64_t count, int64_t entries, uint16_t* bits, uint8_t* coarse,
                         typename A::Value* sums) {
-    // Not beyond the last value of B.
-    if (b_end - b < entries + 16)
-      add_words<A, coarsely, false, false>(a, b, words, count, bits, coarse, sums);
-    else if (count < long_row)
-      add_words<A, coarsely, true, false>(a, b, words, count, bits, coarse, sums);
-    else
-      add_words<A, coarsely, true, true>(a, b, words, count, bits, coarse, sums);
+    asm("" : "+r"(bits), "+r"(coarse));  // as of the sums
+    spgemm::add_words<typename A::Value, typename A::Semiring>(a, b, b_end, words, count, entries,
+                                                               Marks<coarsely>{bits, coarse}, sums);
   }
-
-  // Long rows are fetched ahead: the processor by itself stops at the end of each page.
-  static constexpr int64_t long_row = 512, ahead_bytes = 4096;
-  template <class A, bool coarsely, bool freely, bool fetches>
-  static void add_words(typename A::Value a, const typename A::Value* b, const Word* words, int64_t count,
-                        uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
-    using Value = typename A::Value;
-    int32_t a_bits;
-    __builtin_memcpy(&a_bits, &a, 4);
-    const __m512i factor = _mm512_set1_epi32(a_bits);
-    // Ends of windows are folded into the pointers once, not in each step.
-    asm("" : "+r"(bits), "+r"(coarse), "+r"(sums));
-    for (const Word *word = words, *end = words + count; word < end; ++word) {
-      if constexpr (fetches) {
-        _mm_prefetch(reinterpret_cast<const char*>(b) + ahead_bytes, _MM_HINT_T0);
-        _mm_prefetch(reinterpret_cast<const char*>(word) + ahead_bytes, _MM_HINT_T0);
-      }
-      const uint64_t column = word->column;
-      const uint32_t mask = word->mask;
-      const int64_t entries = _mm_popcnt_u32(mask);
-      const __mmask16 here = static_cast<__mmask16>(mask);
-      *reinterpret_cast<uint16_t*>(reinterpret_cast<char*>(bits) + column / 8) |= static_cast<uint16_t>(mask);
-      if constexpr (coarsely) coarse[column / group] = 1;
-      const __m512i next =
-          freely ? _mm512_loadu_si512(b) : _mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << entries) - 1), b);
-      const __m512i spread = _mm512_maskz_expand_epi32(here, next);
-      Value* at = sums + column;
-      // All lanes are stored: a store under a mask is not forwarded to the load of the next row of B.
-      _mm512_store_si512(at, plus_products<A>(_mm512_load_si512(at), here, factor, spread));
-      b += entries;
-    }
-  }
-
-  // Products of `rows` neighbouring rows whose words are alike, `count` each, one row's behind the other's: a sum is loaded
-  // and stored once for all of them. Reads up to 15 values beyond the last row.
   template <class A, bool coarsely>
   static void add_alike(const typename A::Value* a, const typename A::Value* const* b, int64_t rows, const Word* words,
                         int64_t count, uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
-    if (rows == 2) return add_alike_rows<A, coarsely, 2>(a, b, words, count, bits, coarse, sums);
-    if (rows == 3) return add_alike_rows<A, coarsely, 3>(a, b, words, count, bits, coarse, sums);
-    add_alike_rows<A, coarsely, 4>(a, b, words, count, bits, coarse, sums);
-  }
-  template <class A, bool coarsely, int rows>
-  static void add_alike_rows(const typename A::Value* a, const typename A::Value* const* rows_of_b, const Word* words,
-                             int64_t count, uint16_t* bits, uint8_t* coarse, typename A::Value* sums) {
-    using Value = typename A::Value;
-    const Value* b[rows];
-    __m512i factors[rows];
-#pragma GCC unroll 4
-    for (int r = 0; r < rows; ++r) {
-      int32_t factor;
-      __builtin_memcpy(&factor, a + r, 4);
-      factors[r] = _mm512_set1_epi32(factor), b[r] = rows_of_b[r];
-    }
-    for (const Word *word = words, *end = words + count; word < end; ++word) {
-      Value* at = sums + word->column;
-      __m512i sum = _mm512_load_si512(at);
-      uint32_t all = 0;
-#pragma GCC unroll 4
-      for (int r = 0; r < rows; ++r) {
-        const uint32_t mask = word[r * count].mask;
-        const __m512i spread = _mm512_maskz_expand_epi32(static_cast<__mmask16>(mask), _mm512_loadu_si512(b[r]));
-        sum = plus_products<A>(sum, static_cast<__mmask16>(mask), factors[r], spread);
-        b[r] += _mm_popcnt_u32(mask);
-        all |= mask;
-      }
-      _mm512_store_si512(at, sum);
-      bits[word->column / 16] |= static_cast<uint16_t>(all);
-      if constexpr (coarsely) coarse[word->column / group] = 1;
-    }
-  }
-  // Lanes without an entry get +0, which changes no sum.
-  template <class A>
-  static __m512i plus_products(__m512i sum, __mmask16 here, __m512i factor, __m512i spread) {
-    if constexpr (is_same<typename A::Value, float>)
-      return _mm512_castps_si512(
-          _mm512_add_ps(_mm512_castsi512_ps(sum),
-                        _mm512_maskz_mul_ps(here, _mm512_castsi512_ps(factor), _mm512_castsi512_ps(spread))));
-    else
-      return _mm512_add_epi32(sum, _mm512_maskz_mullo_epi32(here, factor, spread));
+    spgemm::add_alike<typename A::Value, typename A::Semiring>(a, b, rows, words, count, Marks<coarsely>{bits, coarse},
+                                                               sums);
   }
 
   // ---- windows ------------------------------------------------------------------------------------------------------
@@ -322,16 +257,10 @@ struct Avx512Lanes {
         }
       });
     }
-    const __m512i zeros = repeated(A::zero());
+    __m512i zeros = _mm512_setzero_si512();
+    if constexpr (vectors_take<Value>) zeros = Vector<Value>::repeated(A::zero());
 #pragma GCC unroll 8
     for (int64_t v = 0; v < vectors; ++v) _mm512_store_si512(sums + v * lanes, zeros);
-  }
-
-  template <class Value>
-  static __m512i repeated(Value value) {
-    alignas(64) Value lanes[64 / sizeof(Value)];
-    for (Value& lane : lanes) lane = value;
-    return _mm512_load_si512(lanes);
   }
 };
 

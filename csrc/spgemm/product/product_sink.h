@@ -22,6 +22,7 @@ struct NoAlgebra {
 template <class V, class Ring>
 struct Algebra : Ring {
   using Value = V;
+  using Semiring = Ring;
   static constexpr bool valued = true;
 };
 

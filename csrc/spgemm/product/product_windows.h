@@ -177,7 +177,7 @@ class Rows {
     uint8_t* coarse = coarse_ - base / group;
     if constexpr (!counting && A::valued)
       if constexpr (Lanes::template adds_words<A>())
-        if (in_.b.entries >= in_.b.crow[row + rows] + 16) {
+        if (adds_words() && in_.b.entries >= in_.b.crow[row + rows] + 16) {
           const Value* b[Lanes::together];
           for (int64_t r = 0; r < rows; ++r) b[r] = in_.b_values + in_.b.crow[row + r];
           return Lanes::template add_alike<A, coarsely>(in_.a_values + k, b, rows, words, count, bits, coarse,
@@ -194,6 +194,9 @@ class Rows {
         add_entries<counting, false, false>(k + r, in_.b.crow[row + r], in_.b.crow[row + r + 1], base);
   }
 
+  // Whether vectors add values by words, which may also only tell the columns.
+  bool adds_words() const { return Lanes::template adds_few_words<A>() || in_.words.have_most; }
+
   // Words of one row or of its part in the window.
   template <bool counting>
   void add_words(int64_t k, int64_t from, int64_t to, int64_t word, int64_t words, int64_t base) {
@@ -209,9 +212,10 @@ class Rows {
     uint8_t* coarse = coarse_ - base / group;
     if constexpr (!counting && A::valued)
       if constexpr (Lanes::template adds_words<A>())
-        return Lanes::template add_words<A, coarsely>(in_.a_values[k], in_.b_values + from,
-                                                      in_.b_values + in_.b.entries, words, count, to - from, bits,
-                                                      coarse, sums_ - base);
+        if (adds_words())
+          return Lanes::template add_words<A, coarsely>(in_.a_values[k], in_.b_values + from,
+                                                        in_.b_values + in_.b.entries, words, count, to - from, bits,
+                                                        coarse, sums_ - base);
     for (const Word *word = words, *end = words + count; word < end; ++word) {
       bits[word->column / 16] |= static_cast<uint16_t>(word->mask);
       if constexpr (coarsely) coarse[word->column / group] = 1;

@@ -19,7 +19,12 @@ void RowWords::make(const Pattern& pattern) {
     for (int64_t q = from + 1; q < to; ++q) words += pattern.col[q - 1] >> 4 != pattern.col[q] >> 4;
     begin[r + 1] = 2 * words <= to - from ? words : 0;
   });
-  for (int64_t r = 0; r < pattern.rows; ++r) begin[r + 1] += begin[r];
+  int64_t entries = 0;
+  for (int64_t r = 0; r < pattern.rows; ++r) {
+    entries += begin[r + 1] > 0 ? pattern.crow[r + 1] - pattern.crow[r] : 0;
+    begin[r + 1] += begin[r];
+  }
+  most_ = 8 * entries >= 7 * pattern.entries;
   count_ = begin[pattern.rows];
   if (empty()) return;
   words_.reserve(static_cast<size_t>(count_) * sizeof(Word));

@@ -30,9 +30,13 @@ class RowWords {
   // alike[r]: row r has words, of the same columns as those of row r - 1.
   const uint8_t* alike() const { return alike_.data(); }
 
+  // Whether 7 of 8 entries stand in words.
+  bool have_most() const { return most_; }
+
  private:
   ZeroedMemory begin_, words_, alike_;
   int64_t count_ = 0;
+  bool most_ = false;
 };
 
 }  // namespace warphash::spgemm
