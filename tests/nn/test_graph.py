@@ -298,7 +298,8 @@ SMALL = csr(torch.ones(3, 3))
         (lambda: wh.nn.GraphPower(2, self_loops=1), TypeError, "self_loops"),
         (lambda: wh.nn.GraphPower(2, kind="reach", self_loops=True), ValueError, "belong to kind='walks'"),
         (lambda: wh.nn.GraphPower(2)(torch.ones(3, 3)), TypeError, "to_sparse_csr"),
-        (lambda: wh.nn.GraphPower(2)([1]), TypeError, "adjacency must be a torch tensor"),
+        (lambda: wh.nn.GraphPower(2)([1]), TypeError, "^adjacency must be a torch.sparse_csr tensor, got list"),
+        (lambda: wh.nn.GraphPower(2)(torch.ones(2, 3, 3).to_sparse_csr()), ValueError, "^adjacency must be 2-D"),
         (lambda: wh.nn.GraphPower(2)(csr(torch.ones(2, 3))), ValueError, "square"),
         (lambda: wh.nn.GraphPower(2)(csr(torch.ones(3, 3) > 0)), TypeError, "^adjacency must have values of float16"),
         (

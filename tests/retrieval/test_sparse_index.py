@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -157,6 +160,36 @@ def test_state_copies_and_files(tmp_path: Path) -> None:
     assert len(loaded) == 140
     assert len(index) == 70
     assert repr(index) == "SparseIndex(vocabulary=30, torch.float32, device='cpu'), 70 documents"
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_an_index_that_was_just_added_to(way: Callable[[wh.retrieval.SparseIndex], Any]) -> None:
+    documents, queries = sparse(20, 30, 0.3, 1), sparse(4, 30, 0.3, 2)
+    index = wh.retrieval.SparseIndex(documents)
+    index.add(documents)
+    other = way(index)
+    other.add(documents)
+    assert (len(index), len(other)) == (40, 60)
+    assert_same(
+        index.search(queries, 7), dense_answer(queries, torch.cat([documents.to_dense()] * 2).to_sparse_csr(), 7)
+    )
+    assert_same(
+        other.search(queries, 7), dense_answer(queries, torch.cat([documents.to_dense()] * 3).to_sparse_csr(), 7)
+    )
+
+
+def test_threads_add_and_search_at_once() -> None:
+    documents, queries = sparse(20, 30, 0.3, 1), sparse(4, 30, 0.3, 2)
+    index = wh.retrieval.SparseIndex(documents)
+
+    def work(_: int) -> None:
+        for _ in range(30):
+            index.add(documents)
+            index.search(queries, 3)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert len(index) == index.documents.shape[0] == 20 * (1 + 6 * 30)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -286,12 +286,45 @@ def test_torch_func_of_plans() -> None:
     torch.testing.assert_close(per, torch.stack(rows))
 
 
+def test_transforms_of_torch_func_hold_no_csr_tensors() -> None:
+    a = random_csr(5, 5, 0.4, 3, real=True)
+    plan, x = wh.spgemm.plan(a, a), a.values().clone()
+    text = r"torch.func's transforms hold no CSR tensors: warphash.spgemm.plan\(...\).matmul takes values alone"
+    with pytest.raises(NotImplementedError, match="^a: " + text):
+        torch.func.grad(lambda x: (x * wh.spgemm.csr.values_of(wh.spgemm.matmul(a, a))).sum())(x[:1])
+    with pytest.raises(NotImplementedError, match="^" + text):
+        torch.vmap(plan.csr)(torch.rand(2, plan.nnz, dtype=torch.float64))
+    # What is the same for all is no part of a transform.
+    product = wh.spgemm.matmul(a, a)
+    found = torch.vmap(lambda x: wh.spgemm.matmul(a, a).values() * x)(torch.ones(3, 1))
+    assert torch.equal(found, product.values().expand(3, -1))
+
+
+def test_what_inference_mode_made_serves_afterwards() -> None:
+    plain = random_csr(6, 6, 0.4, 3, real=True)
+    power = wh.nn.GraphPower(2)
+    with torch.inference_mode():
+        a, plan, index = wh.spgemm.matmul(plain, plain), wh.spgemm.plan(plain, plain), wh.retrieval.SparseIndex(plain)
+        index.add(plain)
+        power(plain)
+    x = plain.values().clone().requires_grad_()
+    grad = torch.autograd.grad(plan.csr(plan.matmul(x, x)).to_dense().sum(), x)[0]
+    assert torch.equal(grad, torch.autograd.grad(wh.spgemm.plan(plain, plain).matmul(x, x).sum(), x)[0])
+    leaf = plain.clone().requires_grad_()
+    power(leaf)[1].to_dense().sum().backward()
+    assert leaf.grad is not None
+    again = wh.spgemm.matmul(plain, plain)  # torch itself cannot read a, which was made in inference mode
+    assert same(wh.spgemm.matmul(a, plain), wh.spgemm.matmul(again, plain))
+    assert torch.equal(index.search(a, 3)[1], index.search(again, 3)[1])
+    assert len(index.search(plain, 3)[0]) == 6
+
+
 @pytest.mark.parametrize("semiring", DIFFERENTIABLE)
 def test_forward_mode_raises_and_never_says_zero(semiring: str) -> None:
     a, b = (random_csr(*shape, 0.4, 3, real=True) for shape in ((6, 5), (5, 4)))
     plan = wh.spgemm.plan(a, b, semiring=semiring)
     x, y = a.values().clone(), b.values().clone()
-    with pytest.raises(NotImplementedError, match="jvp"):
+    with pytest.raises(NotImplementedError, match=r"^spgemm.s numeric has no jvp, no derivative in forward mode"):
         torch.func.jvp(plan.matmul, (x, y), (x, y))
     with pytest.raises(NotImplementedError, match="jvp"), forward_ad.dual_level():
         plan.matmul(forward_ad.make_dual(x, x), y)

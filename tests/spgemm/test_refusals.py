@@ -109,6 +109,26 @@ def test_devices(function: Callable[..., Any]) -> None:
             function(A.to("meta"), on_meta)
 
 
+@pytest.mark.parametrize("validate", [True, False])
+def test_parts_that_do_not_belong_together(function: Callable[..., Any], validate: bool) -> None:
+    crow, col, values = A.crow_indices(), A.col_indices(), A.values()
+    for parts, error, text in (
+        ((crow, col, values[:-1]), ValueError, r"a value for each column index, got col_indices\(\) of shape \(\d+,\)"),
+        ((crow, col, torch.cat([values, values])), ValueError, r"a value for each column index, got"),
+        ((crow, col[:-1], values), ValueError, r"a value for each column index, got"),
+        ((crow[:-1], col, values), ValueError, r"10 row pointers for 9 rows, got crow_indices\(\) of shape \(9,\)"),
+        ((torch.cat([crow, crow[-1:]]), col, values), ValueError, r"10 row pointers for 9 rows, got .* \(11,\)"),
+        ((crow[:0], col[:0], values[:0]), ValueError, r"10 row pointers for 9 rows, got .* \(0,\)"),
+        ((crow.int(), col.long(), values), TypeError, r"indices of int32 or int64, of one dtype, got crow_indices\(\)"),
+        ((crow.short(), col.short(), values), TypeError, r"indices of int32 or int64, of one dtype, got .*int16"),
+    ):
+        broken = torch.sparse_csr_tensor(*parts, (9, 8), check_invariants=False)
+        with pytest.raises(error, match="^a must have " + text):
+            function(broken, B, validate=validate)
+        with pytest.raises(error, match="^documents must have " + text):
+            wh.retrieval.SparseIndex(broken)
+
+
 @pytest.mark.parametrize("index", [torch.int32, torch.int64])
 def test_broken_patterns(function: Callable[..., Any], index: torch.dtype) -> None:
     crow, col, values = [0, 1, 3, 4], [0, 1, 3, 2], torch.ones(4, dtype=torch.float64)

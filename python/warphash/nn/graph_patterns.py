@@ -9,20 +9,16 @@ import torch
 from torch import Tensor
 
 from .. import _checks, spgemm
-from ..spgemm.csr import build, csr_of, indices_of, inspected, rows_of, values_of
+from ..spgemm.csr import build, csr, csr_of, indices_of, inspected, rows_of, values_of
 
 
 def square(name: str, adjacency: Any) -> None:
     """Refuses what is not a sparse_csr matrix of as many rows as columns, its indices in range."""
-    if not isinstance(adjacency, Tensor):
-        raise TypeError(f"{name} must be a torch tensor, got {type(adjacency).__name__}")
-    if adjacency.layout != torch.sparse_csr:
-        raise TypeError(f"{name} must be sparse_csr (.to_sparse_csr() makes it so), got layout {adjacency.layout}")
-    if adjacency.dim() != 2 or adjacency.shape[0] != adjacency.shape[1]:
-        raise ValueError(f"{name} must be square [N, N], got shape {tuple(adjacency.shape)}")
-    _checks.device_served(name, adjacency)
-    _checks.with_data(name, adjacency)
-    inspected(name, *indices_of(adjacency), adjacency.shape[1])
+    x = csr(name, adjacency)
+    if x.shape[0] != x.shape[1]:
+        raise ValueError(f"{name} must be square [N, N], got shape {tuple(x.shape)}")
+    _checks.with_data(name, x)
+    inspected(name, *indices_of(x), x.shape[1])
 
 
 def ones(like: Tensor, dtype: torch.dtype) -> Tensor:

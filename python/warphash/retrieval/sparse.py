@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,7 +83,8 @@ class SparseIndex:
     Documents are rows over a vocabulary with few entries, made by a learned sparse encoder (SPLADE), by BM25 or tf-idf.
     They are kept term by term: CSR ``[vocabulary, documents]``, the form in which a search wants them. A search is
     :func:`warphash.spgemm.topk` of queries and that matrix. Documents have the indices 0, 1, 2 … in the order of
-    addition. Later ones are kept apart and searched by themselves until they hold an eighth of the entries.
+    addition. Later ones are kept apart and searched by themselves until they hold an eighth of the entries. Threads may
+    use it at once; it can be copied and pickled.
 
     Args:
         documents: ``torch.sparse_csr`` ``[N, vocabulary]`` of float16, bfloat16, float32 or float64, whose dtype is the
@@ -98,9 +100,23 @@ class SparseIndex:
         _checks.with_data("documents", documents)
         _checked_dtype("documents", documents.dtype)
         place = documents.device if device is None else _checks.usable_device("device", device)
-        self._main = _postings("documents", documents.to(place))
+        self._begin(_postings("documents", documents.to(place)))
+
+    def _begin(self, postings: Postings) -> None:
+        self._main = postings
         self._later: Postings | None = None
-        self._waiting: list[Tensor] = []
+        # Rows as they came: row pointers, columns, weights.
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        # A search takes in what was added before it: threads that search at once would do so twice.
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {"_main": self._main, "_later": self._later, "_waiting": list(self._waiting)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
 
     @property
     def vocabulary(self) -> int:
@@ -130,8 +146,9 @@ class SparseIndex:
         return csr.build(*parts, (whole.documents, whole.vocabulary))
 
     def __len__(self) -> int:
-        later = 0 if self._later is None else self._later.documents
-        return self._main.documents + later + sum(len(rows) for rows in self._waiting)
+        with self._lock:
+            later = 0 if self._later is None else self._later.documents
+            return self._main.documents + later + sum(len(crow) - 1 for crow, _, _ in self._waiting)
 
     def __repr__(self) -> str:
         return f"SparseIndex(vocabulary={self.vocabulary}, {self.dtype}, device='{self.device}'), {len(self)} documents"
@@ -139,10 +156,12 @@ class SparseIndex:
     def add(self, documents: Tensor) -> None:
         """Appends documents ``torch.sparse_csr`` [n, vocabulary]; their indices are len(self) .. len(self) + n − 1."""
         rows = self._checked("documents", documents)
-        if len(self) + len(rows) > MOST_DOCUMENTS:
-            raise ValueError(f"documents must stay below 2^31 in all, got {len(rows)} more than {len(self)}")
         # Checked and copied now: whoever gave them may change them later.
-        self._waiting.append(_canonical("documents", rows, copy=True))
+        own = _canonical("documents", rows, copy=True)
+        with self._lock:
+            if len(self) + len(rows) > MOST_DOCUMENTS:
+                raise ValueError(f"documents must stay below 2^31 in all, got {len(rows)} more than {len(self)}")
+            self._waiting.append((*csr.indices_of(own), own.values()))
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k documents with the largest scores for each query: (scores [Q, k], indices int64 [Q, k]).
@@ -183,6 +202,7 @@ class SparseIndex:
             "values": whole.values,
         }
 
+    @torch.inference_mode(False)
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replaces the documents by those of a state_dict of the same vocabulary; this index keeps its device.
 
@@ -191,7 +211,9 @@ class SparseIndex:
         postings = _checked_state(state)
         if postings.vocabulary != self.vocabulary:
             raise ValueError(f"state holds {postings.vocabulary} terms, this index has {self.vocabulary}")
-        self._main, self._later, self._waiting = postings.to(self.device, copy=True), None, []
+        postings = postings.to(self.device, copy=True)
+        with self._lock:
+            self._main, self._later, self._waiting = postings, None, []
 
     def save(self, path: PathLike) -> None:
         """Writes the index to path, whole or not at all; see :mod:`warphash.retrieval.storage` for the format."""
@@ -200,6 +222,7 @@ class SparseIndex:
         save_arrays(path, KIND, fields, {"crow": whole.crow, "col": whole.col, "values": whole.values})
 
     @classmethod
+    @torch.inference_mode(False)
     def load(cls, path: PathLike, *, device: torch.device | str | None = None) -> SparseIndex:
         """The index that :meth:`save` wrote, on the CPU unless a device is given.
 
@@ -212,30 +235,32 @@ class SparseIndex:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{os.fsdecode(path)}: damaged: {error}") from error
         index = cls.__new__(cls)
-        index._main, index._later, index._waiting = postings.to(place), None, []
+        index._begin(postings.to(place))
         return index
 
+    @torch.inference_mode(False)
     def _parts(self) -> list[tuple[Postings, int]]:
         """Postings to search, each with the index of its first document."""
-        if self._waiting:
-            rows = [csr.rows_of(x.crow_indices()) for x in self._waiting]
-            firsts = [0, *itertools.accumulate(len(x) for x in self._waiting)]
-            every = torch.cat([x + first for x, first in zip(rows, firsts, strict=False)])
-            crow = csr.crow_of(every, firsts[-1])
-            col = torch.cat([x.col_indices() for x in self._waiting])
-            values = torch.cat([x.values() for x in self._waiting])
-            new = Postings(*transposed(crow, col, values, self.vocabulary), firsts[-1])
-            self._later = new if self._later is None else joined(self._later, new)
-            self._waiting = []
-        if self._later is not None and self._later.entries * LATER_SHARE >= self._main.entries:
-            self._main, self._later = joined(self._main, self._later), None
-        return [(self._main, 0)] + ([] if self._later is None else [(self._later, self._main.documents)])
+        with self._lock:
+            if self._waiting:
+                crows, cols, weights = zip(*self._waiting, strict=True)
+                firsts = [0, *itertools.accumulate(len(crow) - 1 for crow in crows)]
+                rows = torch.cat([csr.rows_of(crow) + first for crow, first in zip(crows, firsts, strict=False)])
+                parts = (csr.crow_of(rows, firsts[-1]), torch.cat(cols), torch.cat(weights))
+                new = Postings(*transposed(*parts, self.vocabulary), firsts[-1])
+                self._later = new if self._later is None else joined(self._later, new)
+                self._waiting = []
+            if self._later is not None and self._later.entries * LATER_SHARE >= self._main.entries:
+                self._main, self._later = joined(self._main, self._later), None
+            return [(self._main, 0)] + ([] if self._later is None else [(self._later, self._main.documents)])
 
+    @torch.inference_mode(False)
     def _whole(self) -> Postings:
-        parts = self._parts()
-        if len(parts) > 1:
-            self._main, self._later = joined(parts[0][0], parts[1][0]), None
-        return self._main
+        with self._lock:
+            parts = self._parts()
+            if len(parts) > 1:
+                self._main, self._later = joined(parts[0][0], parts[1][0]), None
+            return self._main
 
     def _checked(self, name: str, rows: Tensor, moved: bool = True) -> Tensor:
         csr.csr(name, rows)
@@ -266,6 +291,7 @@ def _canonical(name: str, rows: Tensor, copy: bool = False) -> Tensor:
     return csr.build(*parts, (rows.shape[0], rows.shape[1]))
 
 
+@torch.inference_mode(False)  # what is made while a model is evaluated must serve afterwards, too
 def _postings(name: str, documents: Tensor) -> Postings:
     if documents.shape[0] > MOST_DOCUMENTS:
         raise ValueError(f"{name} must be fewer than 2^31 rows, got {documents.shape[0]}")

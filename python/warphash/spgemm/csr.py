@@ -27,6 +27,7 @@ VALUES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int
 MOST_COLUMNS = 2**31 - 1
 SPARSE_COLUMNS, COLUMNS_AN_ENTRY = 2**22, 8
 MOST_INT32 = 2**31 - 1
+NO_TRANSFORM = "torch.func's transforms hold no CSR tensors: warphash.spgemm.plan(...).matmul takes values alone"
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -55,12 +56,17 @@ def _warned() -> None:
 def build(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """A CSR tensor of parts that are known to be right, without torch's beta warning and without its checks."""
     _warned()
+    if not torch.is_inference_mode_enabled():
+        # A tensor over parts that were made in inference mode could not be read outside of it.
+        crow, col, values = (x.clone() if x.is_inference() else x for x in (crow, col, values))
     # Without a device it would go to torch's default one.
     return torch.sparse_csr_tensor(crow, col, values, shape, device=values.device, check_invariants=False)
 
 
 def bare(part: Tensor) -> Tensor:
     """A part of a CSR tensor, over the same memory but not as its view: torch.compile takes no views of CSR tensors."""
+    if part.is_inference():  # made in inference mode, is in no graph
+        return part
     out: Tensor = part.new_empty(0).set_(part)  # type: ignore[call-overload]
     return out
 
@@ -118,9 +124,18 @@ def without_derivative(*values: Tensor) -> bool:
     return not (torch.is_grad_enabled() and any(x.requires_grad for x in values))
 
 
+def _in_no_transform(x: Tensor) -> bool:
+    """Whether a derivative of x is autograd's; transforms of torch.func, which hold no CSR tensors, are refused."""
+    if not torch._C._are_functorch_transforms_active():
+        return True
+    if torch._C._functorch.is_functorch_wrapped_tensor(x) or (torch.is_grad_enabled() and x.requires_grad):
+        raise NotImplementedError(NO_TRANSFORM)
+    return False
+
+
 def csr_of(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """A CSR tensor, differentiable in its values any number of times."""
-    if without_derivative(values):
+    if without_derivative(values) or not _in_no_transform(values):
         return build(crow, col, values.detach(), shape)
     out: Tensor = CsrOf.apply(crow, col, values, shape)  # type: ignore[no-untyped-call]
     return out
@@ -128,7 +143,7 @@ def csr_of(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) ->
 
 def values_of(x: Tensor) -> Tensor:
     """The values of a CSR tensor, differentiable any number of times."""
-    if without_derivative(x):
+    if without_derivative(x) or not _in_no_transform(x):
         return x.detach().values()
     out: Tensor = ValuesOf.apply(x)  # type: ignore[no-untyped-call]
     return out
@@ -202,6 +217,11 @@ def csr(name: str, x: Any) -> Tensor:
     if x.layout != torch.sparse_csr:
         layout = "nested" if x.is_nested else x.layout
         raise TypeError(f"{name} must be a torch.sparse_csr tensor, got layout {layout}: .to_sparse_csr() makes one")
+    if torch._C._are_functorch_transforms_active():
+        try:
+            x.crow_indices()
+        except RuntimeError:
+            raise NotImplementedError(f"{name}: {NO_TRANSFORM}") from None
     if x.dim() != 2 or x.dense_dim():
         what = "a batch" if not x.dense_dim() else "a tensor with dense dimensions"
         raise ValueError(
@@ -209,7 +229,22 @@ def csr(name: str, x: Any) -> Tensor:
             "lists of matrices, spgemm.plan(...).matmul batches of values [..., nnz] on one pattern"
         )
     _checks.device_served(name, x)
+    _whole(name, x)
     return x
+
+
+def _whole(name: str, x: Tensor) -> None:
+    """Refuses parts that do not belong together: torch makes such tensors unless it is asked to check them."""
+    crow, col, values = x.crow_indices(), x.col_indices(), (x.detach() if x.requires_grad else x).values()
+    if col.dtype not in (torch.int32, torch.int64) or crow.dtype != col.dtype:
+        got = f"crow_indices() of {crow.dtype} and col_indices() of {col.dtype}"
+        raise TypeError(f"{name} must have indices of int32 or int64, of one dtype, got {got}")
+    if crow.numel() != x.shape[0] + 1:
+        got = f"crow_indices() of shape {tuple(crow.shape)}"
+        raise ValueError(f"{name} must have {x.shape[0] + 1} row pointers for {x.shape[0]} rows, got {got}")
+    if col.numel() != values.numel():
+        got = f"col_indices() of shape {tuple(col.shape)} and values() of {tuple(values.shape)}"
+        raise ValueError(f"{name} must have a value for each column index, got {got}")
 
 
 def value_dtypes(semiring: int, a_name: str, a: Tensor, b_name: str, b: Tensor) -> None:

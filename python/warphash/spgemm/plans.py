@@ -17,6 +17,7 @@ from .csr import (
     OR_AND,
     SEMIRINGS,
     Pattern,
+    Problem,
     csr,
     csr_of,
     equal,
@@ -317,6 +318,11 @@ def plan(
     for name, x in (("a", a), ("b", b)):
         _checks.with_data(name, x)
     p = problem(a, b, pattern, validate)
+    return _planned(a, b, p, number, complement)
+
+
+@torch.inference_mode(False)  # a plan made while a model was evaluated serves its training, too
+def _planned(a: Tensor, b: Tensor, p: Problem, semiring: int, complement: bool) -> Plan:
     operands = (p.a.crow, p.a.col, p.b.crow, p.b.col, p.columns)
     masked = p.mask is not None and not complement
     try:
@@ -331,4 +337,4 @@ def plan(
     own = col if p.names is None else p.named(col)
     copies = _Copies(a, b)
     first, second = _Side("a", a, p.a, copies), _Side("b", b, p.b, copies)
-    return Plan(first, second, crow, col, own, p.columns, p.shape, number, p.mask is None)
+    return Plan(first, second, crow, col, own, p.columns, p.shape, semiring, p.mask is None)

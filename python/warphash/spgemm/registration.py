@@ -251,6 +251,12 @@ def _differentiable(
         setup_context = staticmethod(keep)
         backward = staticmethod(back)
 
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+            raise NotImplementedError(
+                f"spgemm's {function} has no jvp, no derivative in forward mode: take torch.func.grad, vjp or jacrev"
+            )
+
     def call(*arguments: Any) -> Any:
         if without_derivative(*(arguments[place] for place in values)):
             return op(*arguments)
