@@ -4,7 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <limits>
+#include <memory>
 #include <tuple>
 #include <utility>
 
@@ -18,31 +21,61 @@ namespace {
 
 // Bytes of one array of the result from which on it is made at once: smaller ones come from memory that the process has had
 // before, whose pages need not be cleared.
-constexpr int64_t worth_reserving = int64_t{16} << 20;
+constexpr size_t worth_reserving = size_t{16} << 20;
+// Bytes of a result that one pass and a copy give sooner than two passes.
+constexpr size_t worth_copying = size_t{1} << 20;
 
 struct Result {
   Tensor crow, col, values;
 };
 
 // What the system might have to provide in the end must be a part of what it has.
-bool has_memory_for(int64_t bytes) { return bytes <= sysconf(_SC_PHYS_PAGES) * int64_t{sysconf(_SC_PAGESIZE)} / 2; }
+bool has_memory_for(size_t bytes) {
+  return bytes <= static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE)) / 2;
+}
+
+// What one pass needs room for.
+struct Room {
+  size_t entries, col_bytes, value_bytes;
+  size_t bytes() const { return entries * (col_bytes + value_bytes); }
+};
+
+// In one pass into memory of ours, from which the entries are copied: dearer than the second pass where they are many.
+void make_small(Product& product, const ProductValues& factors, ScalarType index, ScalarType dtype, const Room& room,
+                Result& result) {
+  const auto col = std::make_unique_for_overwrite<std::byte[]>(room.entries * room.col_bytes);
+  const auto values = std::make_unique_for_overwrite<std::byte[]>(room.entries * room.value_bytes);
+  product.make(factors, {col.get(), index == ScalarType::Long, values.get(), factors.type});
+  const int64_t entries = product.entries();
+  result.col = empty_on_cpu({entries}, index);
+  result.values = empty_on_cpu({factors.a == nullptr ? 0 : entries}, dtype);
+  if (entries == 0) return;
+  std::memcpy(result.col.mutable_data_ptr(), col.get(), static_cast<size_t>(entries) * room.col_bytes);
+  if (factors.a != nullptr)
+    std::memcpy(result.values.mutable_data_ptr(), values.get(), static_cast<size_t>(entries) * room.value_bytes);
+}
 
 // In one pass, where that pays and the system lets us; nothing is in `result` otherwise.
 bool made_at_once(Product& product, const ProductValues& factors, ScalarType index, ScalarType dtype, Result& result) {
   const int64_t most = product.most_entries();
-  const int64_t col_bytes = index == ScalarType::Long ? 8 : 4;
-  const int64_t value_bytes = factors.a == nullptr ? 0 : bytes_of(factors.type);
-  if (most * std::max(col_bytes, value_bytes) < worth_reserving || !product.holds_little()) return false;
+  const Room room{static_cast<size_t>(most + Product::beyond), index == ScalarType::Long ? size_t{8} : size_t{4},
+                  factors.a == nullptr ? 0 : static_cast<size_t>(bytes_of(factors.type))};
+  if (room.bytes() <= worth_copying) {
+    make_small(product, factors, index, dtype, room, result);
+    return true;
+  }
+  if (room.entries * std::max(room.col_bytes, room.value_bytes) < worth_reserving || !product.holds_little())
+    return false;
   if (from_blob_of_torch() == nullptr) return false;
   if (index == ScalarType::Int && most > std::numeric_limits<int32_t>::max()) return false;
-  if (!has_memory_for(most * (col_bytes + value_bytes))) return false;
-  const size_t room = static_cast<size_t>(most + Product::beyond);
-  Reservation col(room * col_bytes), values(room * std::max<int64_t>(value_bytes, 1));
+  if (!has_memory_for(room.bytes())) return false;
+  Reservation col(room.entries * room.col_bytes), values(room.entries * std::max<size_t>(room.value_bytes, 1));
   if (col.data() == nullptr || values.data() == nullptr) return false;
   product.make(factors, {col.data(), index == ScalarType::Long, values.data(), factors.type});
   const int64_t entries = product.entries();
-  result.col = tensor_of(std::move(col), entries, col_bytes, index);
-  if (value_bytes > 0) result.values = tensor_of(std::move(values), entries, value_bytes, dtype);
+  result.col = tensor_of(std::move(col), entries, room.col_bytes, index);
+  result.values =
+      factors.a == nullptr ? empty_on_cpu({0}, dtype) : tensor_of(std::move(values), entries, room.value_bytes, dtype);
   return true;
 }
 
