@@ -328,6 +328,11 @@ SMALL = csr(torch.ones(3, 3))
         (lambda: wh.nn.neighborhood_tokens(SMALL, max_hops=1, nodes=[0]), TypeError, "nodes"),
         (lambda: wh.nn.neighborhood_tokens(SMALL, max_hops=1, nodes=torch.tensor([0.0])), TypeError, "nodes"),
         (lambda: wh.nn.neighborhood_tokens(SMALL, max_hops=1, nodes=torch.tensor([3])), IndexError, "nodes"),
+        (
+            lambda: wh.nn.neighborhood_tokens(SMALL, max_hops=1, nodes=torch.tensor([1]).to_sparse()),
+            TypeError,
+            "^nodes must be a dense tensor",
+        ),
         (lambda: wh.nn.neighborhood_tokens(torch.ones(3, 3), max_hops=1), TypeError, "adjacency"),
     ],
 )

@@ -278,6 +278,13 @@ def test_refusals() -> None:
         new(3, 5, agg="mean")
     with pytest.raises(ValueError, match="agg must be one of max, sum; got array"):
         new(3, 5, agg=np.array(["max", "sum"]))
+    for dtype in ("float32", torch.int32, torch.complex64):
+        with pytest.raises(TypeError, match=rf"dtype must be a floating torch.dtype, got {dtype}"):
+            new(3, 5, dtype=dtype)
+    with pytest.raises(NotImplementedError, match="jvp"):
+        torch.func.jvp(head, (hidden,), (hidden,))
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=r"graphs of torch.compile hold no CSR tensors"):
+        torch.compile(lambda x: head.encode(x), fullgraph=True, backend="aot_eager")(hidden)
     with pytest.raises(TypeError, match="bias must be a bool, got str"):
         new(3, 5, bias="no")
     with pytest.raises(ValueError, match="top_k must be at least 1, got 0"):

@@ -138,6 +138,17 @@ def test_later_changes_of_what_was_given_do_not_matter() -> None:
     assert_same(index.search(queries, 5), dense_answer(queries, documents, 5))
 
 
+def test_between_graphs_of_the_compiler() -> None:
+    documents, queries = sparse(20, 10, 0.5, 1), sparse(3, 10, 0.5, 2)
+
+    def search(queries: Tensor) -> Tensor:
+        index = wh.retrieval.SparseIndex(documents)
+        index.add(documents)
+        return index.search(queries, 3)[0] * 2
+
+    assert torch.equal(torch.compile(search, backend="aot_eager")(queries), search(queries))
+
+
 def test_no_gradient() -> None:
     documents, queries = sparse(20, 10, 0.5, 8), sparse(2, 10, 0.5, 9).requires_grad_()
     scores, _ = wh.retrieval.SparseIndex(documents).search(queries, 3)
@@ -269,6 +280,11 @@ def test_refusals() -> None:
         index.load_state_dict([])
     with pytest.raises(ValueError, match="state lacks col, crow, documents, values"):
         index.load_state_dict({"vocabulary": 10})
+    state = index.state_dict()
+    with pytest.raises(ValueError, match=r"state\['crow'\] must hold data, got a tensor on the meta device"):
+        index.load_state_dict({**state, "crow": state["crow"].to("meta")})
+    with pytest.raises(TypeError, match=r"state\['values'\] must be a dense tensor, got layout torch.sparse_coo"):
+        index.load_state_dict({**state, "values": state["values"].to_sparse()})
     with pytest.raises(ValueError, match="state holds 4 terms, this index has 10"):
         index.load_state_dict(new(sparse(2, 4, 0.5, 0)).state_dict())
     assert len(index) == 20

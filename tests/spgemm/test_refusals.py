@@ -272,3 +272,13 @@ def test_more_entries_than_int32_counts() -> None:
     for function in (wh.spgemm.matmul, wh.spgemm.plan):
         with pytest.raises(ValueError, match=r"^the product has 2500000000 entries, more than int32 .* int64 indices$"):
             function(left, right)
+
+
+def test_shapes_that_torch_does_not_hold() -> None:
+    tall = csr([0, 1, 1, 1, 1], [0], torch.ones(1), (4, 1))
+    wide = csr([0, 1], [5], torch.ones(1), (1, 2**62))
+    with pytest.raises(ValueError, match=r"^torch holds no tensor of shape \(4, 4611686018427387904\)"):
+        wh.spgemm.matmul(tall, wide)
+    assert wh.spgemm.topk(tall, wide, 1)[1].tolist() == [[5], [-1], [-1], [-1]]
+    with pytest.raises(ValueError, match=r"^torch holds no tensor of shape \(1, 9223372036854775808\)"):
+        wh.retrieval.sparse_rows([[1]], None, 2**63)

@@ -251,6 +251,7 @@ def _chosen(nodes: Any, count: int, device: torch.device) -> Tensor:
         return torch.arange(count, device=device)
     if not isinstance(nodes, Tensor):
         raise TypeError(f"nodes must be a torch tensor, got {type(nodes).__name__}")
+    _checks.dense("nodes", nodes)
     if nodes.dtype not in (torch.int32, torch.int64) or nodes.dim() != 1:
         raise TypeError(f"nodes must be int64 [R], got {nodes.dtype} {tuple(nodes.shape)}")
     if nodes.device != device:

@@ -137,6 +137,8 @@ class SparseEncoderHead(nn.Module):
         )
         if not isinstance(agg, str) or agg not in AGGREGATIONS:
             raise ValueError(f"agg must be one of {', '.join(AGGREGATIONS)}; got {agg!r}")
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise TypeError(f"dtype must be a floating torch.dtype, got {dtype}")
         self.hidden_size = hidden_size
         self.vocab_size = vocab_size
         self.agg = agg
@@ -167,9 +169,13 @@ class SparseEncoderHead(nn.Module):
                 weights = each.sum(1).to(hidden.dtype)
             return weights if self.top_k is None else keep_largest(weights, self.top_k)
 
+    @csr.outside_of_graphs
     @torch.no_grad()
     def encode(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The weights that are not 0 as ``torch.sparse_csr`` [B, vocab_size] with int64 indices, without gradient."""
+        """The weights that are not 0 as ``torch.sparse_csr`` [B, vocab_size] with int64 indices, without gradient.
+
+        torch.compile calls it between its graphs, and refuses it under ``fullgraph=True``.
+        """
         weights = self(hidden, attention_mask)
         present = weights != 0
         crow = torch.cat([present.new_zeros(1, dtype=torch.int64), present.sum(1).cumsum(0)])

@@ -84,7 +84,7 @@ class SparseIndex:
     They are kept term by term: CSR ``[vocabulary, documents]``, the form in which a search wants them. A search is
     :func:`warphash.spgemm.topk` of queries and that matrix. Documents have the indices 0, 1, 2 … in the order of
     addition. Later ones are kept apart and searched by themselves until they hold an eighth of the entries. Threads may
-    use it at once; it can be copied and pickled.
+    use it at once; it can be copied and pickled. torch.compile calls it between its graphs.
 
     Args:
         documents: ``torch.sparse_csr`` ``[N, vocabulary]`` of float16, bfloat16, float32 or float64, whose dtype is the
@@ -95,6 +95,7 @@ class SparseIndex:
     bytes an entry of the new ones, and the whole once more whenever later documents are taken in.
     """
 
+    @csr.outside_of_graphs
     def __init__(self, documents: Tensor, *, device: torch.device | str | None = None) -> None:
         csr.csr("documents", documents)
         _checks.with_data("documents", documents)
@@ -153,6 +154,7 @@ class SparseIndex:
     def __repr__(self) -> str:
         return f"SparseIndex(vocabulary={self.vocabulary}, {self.dtype}, device='{self.device}'), {len(self)} documents"
 
+    @csr.outside_of_graphs
     def add(self, documents: Tensor) -> None:
         """Appends documents ``torch.sparse_csr`` [n, vocabulary]; their indices are len(self) .. len(self) + n − 1."""
         rows = self._checked("documents", documents)
@@ -163,6 +165,7 @@ class SparseIndex:
                 raise ValueError(f"documents must stay below 2^31 in all, got {len(rows)} more than {len(self)}")
             self._waiting.append((*csr.indices_of(own), own.values()))
 
+    @csr.outside_of_graphs
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k documents with the largest scores for each query: (scores [Q, k], indices int64 [Q, k]).
 
@@ -313,6 +316,7 @@ def _checked_state(state: Any) -> Postings:
         part = state[name]
         if not isinstance(part, Tensor) or part.dim() != 1:
             raise TypeError(f"state['{name}'] must be a 1-D tensor, got {type(part).__name__}")
+        _checks.with_data(f"state['{name}']", _checks.dense(f"state['{name}']", part))
     crow, col, values = (state[name].detach() for name in ("crow", "col", "values"))
     if crow.dtype not in (torch.int32, torch.int64) or col.dtype != crow.dtype:
         raise TypeError(f"state['crow'] and state['col'] must be int32 or int64 alike, got {crow.dtype}, {col.dtype}")

@@ -26,7 +26,7 @@ VALUES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int
 # than the product itself.
 MOST_COLUMNS = 2**31 - 1
 SPARSE_COLUMNS, COLUMNS_AN_ENTRY = 2**22, 8
-MOST_INT32 = 2**31 - 1
+MOST_INT32, MOST_ELEMENTS = 2**31 - 1, 2**63 - 1
 NO_TRANSFORM = "torch.func's transforms hold no CSR tensors: warphash.spgemm.plan(...).matmul takes values alone"
 
 
@@ -56,6 +56,8 @@ def _warned() -> None:
 def build(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """A CSR tensor of parts that are known to be right, without torch's beta warning and without its checks."""
     _warned()
+    if shape[0] * shape[1] > MOST_ELEMENTS:
+        raise ValueError(f"torch holds no tensor of shape {tuple(shape)}: it must have less than 2^63 elements")
     if not torch.is_inference_mode_enabled():
         # A tensor over parts that were made in inference mode could not be read outside of it.
         crow, col, values = (x.clone() if x.is_inference() else x for x in (crow, col, values))
