@@ -58,7 +58,8 @@ def build(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> 
     _warned()
     if shape[0] * shape[1] > MOST_ELEMENTS:
         raise ValueError(f"torch holds no tensor of shape {tuple(shape)}: it must have less than 2^63 elements")
-    if not torch.is_inference_mode_enabled():
+    strange = values.is_inference() or crow.is_inference() or col.is_inference()
+    if strange and not torch.is_inference_mode_enabled():
         # A tensor over parts that were made in inference mode could not be read outside of it.
         crow, col, values = (x.clone() if x.is_inference() else x for x in (crow, col, values))
     # Without a device it would go to torch's default one.

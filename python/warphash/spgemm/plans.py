@@ -318,10 +318,12 @@ def plan(
     for name, x in (("a", a), ("b", b)):
         _checks.with_data(name, x)
     p = problem(a, b, pattern, validate)
-    return _planned(a, b, p, number, complement)
+    if not torch.is_inference_mode_enabled():
+        return _planned(a, b, p, number, complement)
+    with torch.inference_mode(False):  # a plan made while a model is evaluated serves its training, too
+        return _planned(a, b, p, number, complement)
 
 
-@torch.inference_mode(False)  # a plan made while a model was evaluated serves its training, too
 def _planned(a: Tensor, b: Tensor, p: Problem, semiring: int, complement: bool) -> Plan:
     operands = (p.a.crow, p.a.col, p.b.crow, p.b.col, p.columns)
     masked = p.mask is not None and not complement
