@@ -215,7 +215,7 @@ def test_operator_refusals():
         call(*_tensors(a), *_tensors(as_dtype(b, "float64")), 6, 0, None, None)
     with pytest.raises(RuntimeError, match="must both be given"):
         call(*_tensors(a), *_tensors(b), 6, 0, torch.zeros(5, dtype=torch.int32), None)
-    with pytest.raises(RuntimeError, match="exclude must have a row for each of a"):
+    with pytest.raises(RuntimeError, match="exclude must have as many rows as a"):
         call(*_tensors(a), *_tensors(b), 6, 0, torch.zeros(1, dtype=torch.int32), torch.zeros(0, dtype=torch.int32))
 
 

@@ -14,10 +14,7 @@ inline std::optional<PatternOperand> excluded_operand(const PatternOperand& a, c
   STD_TORCH_CHECK(crow.has_value() == col.has_value(), "exclude_crow and exclude_col must both be given, or none");
   if (!crow.has_value()) return std::nullopt;
   PatternOperand exclude(*crow, *col, b.pattern.columns, "exclude");
-  STD_TORCH_CHECK(exclude.pattern.rows == a.pattern.rows, "exclude must have a row for each of a, got ",
-                  exclude.pattern.rows, " and ", a.pattern.rows);
-  STD_TORCH_CHECK(exclude.index == a.index, "exclude must have the index dtype of a");
-  check_same_device(a.crow, "a", exclude.crow, "exclude");
+  check_pattern_fits(a, exclude, "exclude");
   return exclude;
 }
 
