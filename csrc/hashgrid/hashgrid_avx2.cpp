@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stages by 8 points at a time. Bound: gathers, as in the AVX-512 file, of 4 rows of 8 bytes an instruction; and, with
+// The stages by 8 points at a time. Bound: reads of rows, one load each as in the AVX-512 file; and, with
 // 16 registers, the stores and loads of corners that do not fit.
 #include <immintrin.h>
 
@@ -18,18 +18,21 @@ inline __m256 floats_of(Words8 x) { return _mm256_castsi256_ps(bits(x)); }
 
 // Rows of 1, 2, 4 or 8 32-bit words: word w of the 8 rows becomes out[w].
 inline void read_words(const void* base, const uint32_t* row, Words8 (&out)[1]) {
-  const __m256i index = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
-  out[0] = words(_mm256_i32gather_epi32(static_cast<const int*>(base), index, 4));
+  const char* from = static_cast<const char*>(base);
+  const auto word = [&](size_t at) { return load<int>(from + at * 4); };
+  const auto four = [&](const uint32_t* some) {
+    const TwoRows a(some), b(some + 2);
+    const __m128i two = _mm_insert_epi32(_mm_cvtsi32_si128(word(a.first)), word(a.second), 1);
+    return _mm_insert_epi32(_mm_insert_epi32(two, word(b.first), 2), word(b.second), 3);
+  };
+  out[0] = words(_mm256_set_m128i(four(row + 4), four(row)));
 }
 // Two words at multiples of `step` bytes.
 template <int step>
 inline void read_doubles(const void* base, const uint32_t* row, Words8* out) {
   // Rows 0, 1, 4, 5 and 2, 3, 6, 7: a shuffle within halves then puts all in order.
-  const double* from = static_cast<const double*>(base);
-  auto two = [&](int first) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + first)); };
-  const __m128i a = _mm_unpacklo_epi64(two(0), two(4)), b = _mm_unpacklo_epi64(two(2), two(6));
-  const __m256 low = _mm256_castpd_ps(_mm256_i32gather_pd(from, a, step));
-  const __m256 high = _mm256_castpd_ps(_mm256_i32gather_pd(from, b, step));
+  const __m256 low = _mm256_set_m128(two_doubles<step>(base, row + 4), two_doubles<step>(base, row));
+  const __m256 high = _mm256_set_m128(two_doubles<step>(base, row + 6), two_doubles<step>(base, row + 2));
   out[0] = words(bits(_mm256_shuffle_ps(low, high, 0x88)));
   out[1] = words(bits(_mm256_shuffle_ps(low, high, 0xdd)));
 }

@@ -4,11 +4,31 @@
 // (the two features of each word), wide and store_narrowed (as many halves as there are lanes). Internal, as hashgrid_stages.h.
 #pragma once
 
+#include <immintrin.h>
+
 #include "common/half.h"
 #include "hashgrid/hashgrid_stages.h"
 
 namespace warphash::hashgrid {
 namespace {
+
+// The numbers of two rows, by one load.
+struct TwoRows {
+  size_t first, second;
+  explicit TwoRows(const uint32_t* row) {
+    const uint64_t both = load<uint64_t>(row);
+    first = static_cast<uint32_t>(both), second = both >> 32;
+  }
+};
+
+// 8 bytes each of two rows, which begin at multiples of `step` bytes.
+template <int step>
+inline __m128 two_doubles(const void* base, const uint32_t* row) {
+  const TwoRows at(row);
+  const char* from = static_cast<const char*>(base);
+  const __m128 low = _mm_castsi128_ps(_mm_loadu_si64(from + at.first * step));
+  return _mm_loadh_pi(low, reinterpret_cast<const __m64*>(from + at.second * step));
+}
 
 template <class L, int width>
 struct FloatRows {
