@@ -8,6 +8,7 @@
 
 #include "common/half.h"
 #include "hashgrid/hashgrid_stages.h"
+#include "hashgrid/hashgrid_turn.h"
 
 namespace warphash::hashgrid {
 namespace {
@@ -132,6 +133,7 @@ constexpr Kernels<float> kernels_of_lanes(Isa isa) {
   set_rows<L, FloatRows<L, 8>>(kernels, TableType::f32, 4);
   set_half<L, TableType::f16>(kernels);
   set_half<L, TableType::bf16>(kernels);
+  kernels.turn = turn;
   kernels.widen = widen<L>;
   kernels.narrow = narrow<L>;
   return kernels;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bound: memory; SSE2, which every x86-64 has, turns squares of 4 x 4 floats.
+// Bound: memory. Squares of points and components are turned by the kernels.
 #include "hashgrid/hashgrid_layout.h"
-
-#include <emmintrin.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,34 +14,6 @@ namespace {
 
 constexpr int64_t tile = 64;  // points that are turned at a time where types change
 
-// out[j * out_stride + i] = in[i * in_stride + j] for i < rows, j < columns.
-template <class Real>
-void transpose(const Real* in, int64_t in_stride, int64_t rows, int64_t columns, Real* out, int64_t out_stride) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
-}
-template <>
-void transpose(const float* in, int64_t in_stride, int64_t rows, int64_t columns, float* out, int64_t out_stride) {
-  const int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
-  for (int64_t i = 0; i < whole_rows; i += 4) {
-    for (int64_t j = 0; j < whole_columns; j += 4) {
-      const float* from = in + i * in_stride + j;
-      __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + in_stride);
-      __m128 c = _mm_loadu_ps(from + 2 * in_stride), d = _mm_loadu_ps(from + 3 * in_stride);
-      _MM_TRANSPOSE4_PS(a, b, c, d);
-      float* to = out + j * out_stride + i;
-      _mm_storeu_ps(to, a);
-      _mm_storeu_ps(to + out_stride, b);
-      _mm_storeu_ps(to + 2 * out_stride, c);
-      _mm_storeu_ps(to + 3 * out_stride, d);
-    }
-    for (int64_t j = whole_columns; j < columns; ++j)
-      for (int64_t k = i; k < i + 4; ++k) out[j * out_stride + k] = in[k * in_stride + j];
-  }
-  for (int64_t i = whole_rows; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
-}
-
 // Turned in strips, so that both sides of a strip stay in the L1 cache.
 constexpr int64_t strip = 64;
 
@@ -53,7 +23,7 @@ void half_to_planes(const Kernels<float>& kernels, TableType type, const uint16_
   for (int64_t first = 0; first < count; first += tile) {
     const int64_t here = std::min(tile, count - first);
     kernels.widen(type, rows + first * components, here * components, wide.data());
-    transpose(wide.data(), components, here, components, planes + first, stride);
+    kernels.turn(wide.data(), components, here, components, planes + first, stride);
   }
 }
 void planes_to_half(const Kernels<float>& kernels, TableType type, const float* planes, int64_t stride, int64_t count,
@@ -61,7 +31,7 @@ void planes_to_half(const Kernels<float>& kernels, TableType type, const float* 
   std::vector<float> wide(static_cast<size_t>(tile * components));
   for (int64_t first = 0; first < count; first += tile) {
     const int64_t here = std::min(tile, count - first);
-    transpose(planes + first, stride, components, here, wide.data(), components);
+    kernels.turn(planes + first, stride, components, here, wide.data(), components);
     kernels.narrow(type, wide.data(), here * components, rows + first * components);
   }
 }
@@ -139,8 +109,8 @@ void split_rows(const Kernels<Real>& kernels, TableType type, const void* rows, 
     half_to_planes(kernels, type, static_cast<const uint16_t*>(rows), count, components, planes, stride);
   } else {
     for (int64_t first = 0; first < count; first += strip)
-      transpose(static_cast<const Real*>(rows) + first * components, components, std::min(strip, count - first),
-                components, planes + first, stride);
+      kernels.turn(static_cast<const Real*>(rows) + first * components, components, std::min(strip, count - first),
+                   components, planes + first, stride);
   }
   clear_padding(count, components, planes, stride);
 }
@@ -151,8 +121,8 @@ void join_rows(const Kernels<Real>& kernels, TableType type, const Real* planes,
   if (is_half(type))
     return planes_to_half(kernels, type, planes, stride, count, components, static_cast<uint16_t*>(rows));
   for (int64_t first = 0; first < count; first += strip)
-    transpose(planes + first, stride, components, std::min(strip, count - first),
-              static_cast<Real*>(rows) + first * components, components);
+    kernels.turn(planes + first, stride, components, std::min(strip, count - first),
+                 static_cast<Real*>(rows) + first * components, components);
 }
 
 #define INSTANTIATE(Real)                                                                               \

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stages by one point at a time, for processors without AVX2, and all of float64. Bound: the reads of the table's rows.
+#include <emmintrin.h>
+
 #include "common/half.h"
 #include "hashgrid/hashgrid_stages.h"
 
@@ -55,6 +57,34 @@ constexpr void set_type(Kernels<Real>& kernels, TableType type) {
   set_rows<L, Rows<Real, Stored, 8, value>>(kernels, type, 4);
 }
 
+// out[j * out_stride + i] = in[i * in_stride + j] for i < rows, j < columns.
+template <class Real>
+void turn(const Real* in, int64_t in_stride, int64_t rows, int64_t columns, Real* out, int64_t out_stride) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+}
+template <>
+void turn(const float* in, int64_t in_stride, int64_t rows, int64_t columns, float* out, int64_t out_stride) {
+  const int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+  for (int64_t i = 0; i < whole_rows; i += 4) {
+    for (int64_t j = 0; j < whole_columns; j += 4) {
+      const float* from = in + i * in_stride + j;
+      __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + in_stride);
+      __m128 c = _mm_loadu_ps(from + 2 * in_stride), d = _mm_loadu_ps(from + 3 * in_stride);
+      _MM_TRANSPOSE4_PS(a, b, c, d);
+      float* to = out + j * out_stride + i;
+      _mm_storeu_ps(to, a);
+      _mm_storeu_ps(to + out_stride, b);
+      _mm_storeu_ps(to + 2 * out_stride, c);
+      _mm_storeu_ps(to + 3 * out_stride, d);
+    }
+    for (int64_t j = whole_columns; j < columns; ++j)
+      for (int64_t k = i; k < i + 4; ++k) out[j * out_stride + k] = in[k * in_stride + j];
+  }
+  for (int64_t i = whole_rows; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+}
+
 void widen(TableType type, const uint16_t* from, int64_t count, float* to) {
   if (type == TableType::bf16)
     for (int64_t i = 0; i < count; ++i) to[i] = float_of_bfloat16(from[i]);
@@ -71,6 +101,7 @@ void narrow(TableType type, const float* from, int64_t count, uint16_t* to) {
 constexpr Kernels<float> float_kernels() {
   Kernels<float> kernels{};
   kernels.isa = Isa::scalar;
+  kernels.turn = turn;
   set_stages<One<float>>(kernels);
   set_type<float, float, same<float>>(kernels, TableType::f32);
   set_type<float, uint16_t, float_of_float16>(kernels, TableType::f16);
@@ -83,6 +114,7 @@ constexpr Kernels<float> float_kernels() {
 constexpr Kernels<double> double_kernels() {
   Kernels<double> kernels{};
   kernels.isa = Isa::scalar;
+  kernels.turn = turn;
   set_stages<One<double>>(kernels);
   set_type<double, double, same<double>>(kernels, TableType::f64);
   return kernels;
