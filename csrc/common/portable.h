@@ -44,6 +44,18 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
 #endif
 }
 
+// ---- What sm_90 brought -----------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ bool is_sm_90() {
+#if defined(WARPHASH_CUDA_EMULATION)
+  return cuda_emulation::engine.compute_major >= 9;
+#elif __CUDA_ARCH__ >= 900
+  return true;
+#else
+  return false;
+#endif
+}
+
 // ---- Clusters: blocks that run at the same time and see each other's dynamic shared memory (sm_90) ------------------
 
 #if !defined(WARPHASH_CUDA_EMULATION)
@@ -93,6 +105,9 @@ cudaError_t launch_clusters(void (*kernel)(Parameters...), int cluster_size, dim
   return cudaLaunchKernelEx(&config, kernel, static_cast<Arguments&&>(arguments)...);
 #endif
 }
+
+// Whether the kernel was compiled for a card that has them.
+__device__ __forceinline__ bool has_clusters() { return is_sm_90(); }
 
 // Of an ordinary launch, and before sm_90, each block is a cluster of its own.
 __device__ __forceinline__ unsigned cluster_rank() {
@@ -196,15 +211,7 @@ __device__ __forceinline__ void copy_async_wait() {
 
 // ---- Bulk copies from shared to global memory (sm_90; before, the calling thread copies at once) --------------------
 
-__device__ __forceinline__ bool has_bulk_copies() {
-#if defined(WARPHASH_CUDA_EMULATION)
-  return cuda_emulation::engine.compute_major >= 9;
-#elif __CUDA_ARCH__ >= 900
-  return true;
-#else
-  return false;
-#endif
-}
+__device__ __forceinline__ bool has_bulk_copies() { return is_sm_90(); }
 
 // Ordinary stores to shared memory are seen by bulk copies (and wgmma) after this, called by the threads that stored, and a
 // barrier.

@@ -53,7 +53,7 @@ constexpr int small_class = 6;  // so that small tests reach every kernel
 #else
 constexpr int small_class = 8;
 #endif
-constexpr int counters = 4;
+constexpr int counters = 6;
 
 // Lies in a workspace. Small rows, which a warp does, are left out of the list.
 struct RowBins {

@@ -14,7 +14,7 @@ from warphash.spgemm import reference
 
 FOLDER = "csrc/spgemm/product"
 KERNELS = [
-    *(f"{FOLDER}/{name}.cu" for name in ("product", "product_lists", "product_slices")),
+    *(f"{FOLDER}/{name}.cu" for name in ("product", "product_clusters", "product_lists", "product_slices")),
     *("csrc/spgemm/rows.cu", "csrc/common/scan.cu"),
 ]
 SOURCES = [*KERNELS, "tests/spgemm/emulated_product.cpp"]
@@ -60,6 +60,7 @@ def product(
     values: tuple[Tensor, Tensor] | None = None,
     semiring: int = PLUS,
     wide: bool = False,
+    card: int = 9,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     rows, room = len(a[0]) - 1, 100_000
     crow = torch.full((rows + 1,), -7)
@@ -71,7 +72,7 @@ def product(
         given = tuple(reference.wide(x) for x in values)  # type: ignore[assignment]
     excluded: tuple[Any, Any, int] = (None, None, 0) if exclude is None else (*exclude[:2], len(exclude[1]))
     kernels.product(
-        *(*a[:2], rows, a[2], len(a[1]), *b[:2], b[2], len(b[1]), *excluded, *given, TYPES[dtype], semiring),
+        *(card, *a[:2], rows, a[2], len(a[1]), *b[:2], b[2], len(b[1]), *excluded, *given, TYPES[dtype], semiring),
         *(room, wide, crow, col, out),
     )
     entries = int(crow[-1])
@@ -79,18 +80,25 @@ def product(
 
 
 def check(
-    kernels: EmulatedKernels, a: Pattern, b: Pattern, exclude: Pattern | None, dtype: torch.dtype, semiring: int
+    kernels: EmulatedKernels,
+    a: Pattern,
+    b: Pattern,
+    exclude: Pattern | None,
+    dtype: torch.dtype,
+    semiring: int,
+    cards: tuple[int, ...] = (8, 9),
 ) -> None:
     values = (values_for(len(a[1]), dtype), values_for(len(b[1]), dtype, 1))
     left_out = exclude[:2] if exclude is not None else ()
     expected = reference.matmul(*a[:2], values[0], *b[:2], values[1], b[2], semiring, *left_out)
-    crow, col, found = product(kernels, a, b, exclude, values, semiring)
-    torch.testing.assert_close(crow, expected[0], rtol=0, atol=0)
-    torch.testing.assert_close(col.long(), expected[1].long(), rtol=0, atol=0)
-    torch.testing.assert_close(found, expected[2], rtol=0, atol=0, equal_nan=True)
-    crow, col, _ = product(kernels, a, b, exclude, wide=True)
-    torch.testing.assert_close(crow, expected[0], rtol=0, atol=0)
-    torch.testing.assert_close(col, expected[1].long(), rtol=0, atol=0)
+    for card in cards:
+        crow, col, found = product(kernels, a, b, exclude, values, semiring, card=card)
+        torch.testing.assert_close(crow, expected[0], rtol=0, atol=0)
+        torch.testing.assert_close(col.long(), expected[1].long(), rtol=0, atol=0)
+        torch.testing.assert_close(found, expected[2], rtol=0, atol=0, equal_nan=True)
+        crow, col, _ = product(kernels, a, b, exclude, wide=True, card=card)
+        torch.testing.assert_close(crow, expected[0], rtol=0, atol=0)
+        torch.testing.assert_close(col, expected[1].long(), rtol=0, atol=0)
 
 
 # Lengths of rows of a, how many rows b has, their longest, and columns.
@@ -152,6 +160,46 @@ def test_hubs(emulated_kernels: EmulatedKernels) -> None:
     check(emulated_kernels, pattern([40, 7], 40), b, None, torch.bfloat16, PLUS)
 
 
+def skewed(lengths: list[int], columns: int, first: int, seed: int) -> Pattern:
+    """Rows whose columns, from `first` on, are the more popular the lower they are."""
+    generator = np.random.default_rng(seed)
+    weights = 1.0 / np.arange(1, columns - first + 1)
+    rows = [
+        np.sort(generator.choice(columns - first, length, replace=False, p=weights / weights.sum()) + first)
+        for length in lengths
+    ]
+    return torch.tensor([0, *lengths]).cumsum(0), torch.from_numpy(np.concatenate(rows)).int(), columns
+
+
+# Columns and the first of them in use, lengths of rows of b. From 1024 products on several blocks do a row together.
+HUGE = {
+    "fewer columns than blocks": (3, 0, [3, 2, 3]),
+    "less than a slice": (400, 0, [40, 90, 0, 17]),
+    "a slice": (512, 0, [130, 20]),
+    "a column more": (513, 0, [60, 71]),
+    "far off": (4000, 3377, [60, 2, 100]),
+    "several rounds": (3700, 150, [200, 70, 133]),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_huge_rows(emulated_kernels: EmulatedKernels, name: str) -> None:
+    columns, first, lengths = HUGE[name]
+    inner = max(13, 1500 * len(lengths) // sum(lengths))
+    lengths = (lengths * inner)[:inner]
+    a = pattern([1, 0, 2, inner, inner - 9, inner, 1, inner, inner - 3], inner)
+    exclude = pattern([min(columns, length) for length in (0, 3, 9, columns // 2, 1, columns, 9, 17, 0)], columns, 3)
+    for b in (skewed(lengths, columns, first, 1), pattern(lengths, columns, 2)):
+        check(emulated_kernels, a, b, None, torch.float32, PLUS)
+        check(emulated_kernels, a, b, exclude, torch.int64, MAX)
+
+
+@pytest.mark.parametrize(("dtype", "semiring"), RINGS)
+def test_types_of_huge_rows(emulated_kernels: EmulatedKernels, dtype: torch.dtype, semiring: int) -> None:
+    b = skewed([90, 41, 60] * 20, 1500, 100, 1)
+    check(emulated_kernels, pattern([3, 60, 1, 57], 60), b, None, dtype, semiring)
+
+
 @pytest.mark.skipif(MODE == "races", reason="where a row of b has a column twice, threads race for its sum")
 def test_wrong_data(emulated_kernels: EmulatedKernels) -> None:
     """Nothing outside of the arrays is touched (mode asan), and every launch ends."""
@@ -162,9 +210,9 @@ def test_wrong_data(emulated_kernels: EmulatedKernels) -> None:
             col_a = torch.from_numpy(generator.integers(-2, inner + 2, size, dtype=np.int32))
             col_b = torch.from_numpy(generator.integers(-9, columns + 9, size, dtype=np.int32))
             values = (torch.randn(size), torch.randn(size))
-            for exclude in (None, (crow_a, col_b, columns)):
+            for exclude, card in ((None, 8), (None, 9), ((crow_a, col_b, columns), 9)):
                 crow, col, _ = product(
-                    emulated_kernels, (crow_a, col_a, inner), (crow_b, col_b, columns), exclude, values
+                    emulated_kernels, (crow_a, col_a, inner), (crow_b, col_b, columns), exclude, values, card=card
                 )
                 assert crow[0] == 0
                 assert (crow.diff() >= 0).all()

@@ -26,9 +26,11 @@ ProductJob job_of(const ProductTask& task, const Workspace& workspace) {
   return job;
 }
 
-cudaError_t run(const ProductJob& job, cudaStream_t stream) {
+cudaError_t run(ProductJob job, cudaStream_t stream) {
   if (job.a.rows == 0 || job.a.entries == 0 || job.b.entries == 0) return cudaSuccess;
-  const cudaError_t error = run_slices(job, stream);  // the longest rows first
+  cudaError_t error = choose_cluster(&job.cluster_blocks);
+  if (error == cudaSuccess && job.cluster_blocks > 0) error = run_huge_rows(job, stream);  // the longest rows first
+  if (error == cudaSuccess) error = run_slices(job, stream);
   return error == cudaSuccess ? run_lists(job, stream) : error;
 }
 

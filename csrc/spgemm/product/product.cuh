@@ -2,8 +2,8 @@
 // Launchers of the CUDA kernels for the product of two sparse matrices. Torch-free; all pointers are device pointers.
 //
 // Twice over the rows: counted, then, once the caller has made room, columns and values written, sorted. Which kernel does
-// a row depends on its products (rows.cuh): a warp with a short list, a block with a longer one, or a block with a bit a
-// column of a slice of them.
+// a row depends on its products (rows.cuh): a warp with a short list, a block with a longer one, a block with a bit a
+// column of a slice of them, or several blocks with a slice each.
 //
 // Wrong data never leave the arrays: row pointers are kept within the columns, entries whose column does not exist are left
 // out. Where a row of b does not ascend, products may be missing.
