@@ -7,10 +7,10 @@
 namespace warphash::spgemm {
 namespace {
 
-// compute_major: of the card, 9 with clusters and bulk copies, 8 without. crow [rows + 1]; col and values have room for `room` entries. values: null for the pattern alone.
-cudaError_t emulated_product(int compute_major, const int64_t* a_crow, const int32_t* a_col, int64_t rows,
-                             int64_t inner, int64_t a_entries, const int64_t* b_crow, const int32_t* b_col,
-                             int64_t columns, int64_t b_entries, const int64_t* exclude_crow,
+// compute_major: of the card, 9 with bulk copies and clusters of up to largest_cluster blocks, 8 without. crow [rows + 1]; col and values have room for `room` entries. values: null for the pattern alone.
+cudaError_t emulated_product(int compute_major, int largest_cluster, const int64_t* a_crow, const int32_t* a_col,
+                             int64_t rows, int64_t inner, int64_t a_entries, const int64_t* b_crow,
+                             const int32_t* b_col, int64_t columns, int64_t b_entries, const int64_t* exclude_crow,
                              const int32_t* exclude_col, int64_t exclude_entries, const void* a_values,
                              const void* b_values, int type, int semiring, int64_t room, bool wide, int64_t* crow,
                              void* col, void* values, cudaStream_t stream) {
@@ -19,6 +19,7 @@ cudaError_t emulated_product(int compute_major, const int64_t* a_crow, const int
                          {exclude_crow, exclude_col, rows, columns, exclude_entries},
                          4};
   cuda_emulation::engine.compute_major = compute_major;
+  cuda_emulation::engine.largest_cluster = unsigned(largest_cluster);
   const Memory workspace(product_workspace(rows));
   cudaError_t error = count_product(task, workspace, crow, stream);
   const int64_t entries = crow[rows];

@@ -30,6 +30,8 @@ TYPES = {
     torch.bfloat16: 6,
 }
 PLUS, OR, MIN, MAX = range(4)
+# Cards: compute capability, the most blocks of a cluster.
+AMPERE, HOPPER, NARROW = (8, 0), (9, 8), (9, 3)
 Pattern = tuple[Tensor, Tensor, int]  # row pointers, columns, how many columns there are
 
 
@@ -60,7 +62,7 @@ def product(
     values: tuple[Tensor, Tensor] | None = None,
     semiring: int = PLUS,
     wide: bool = False,
-    card: int = 9,
+    card: tuple[int, int] = HOPPER,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     rows, room = len(a[0]) - 1, 100_000
     crow = torch.full((rows + 1,), -7)
@@ -72,7 +74,7 @@ def product(
         given = tuple(reference.wide(x) for x in values)  # type: ignore[assignment]
     excluded: tuple[Any, Any, int] = (None, None, 0) if exclude is None else (*exclude[:2], len(exclude[1]))
     kernels.product(
-        *(card, *a[:2], rows, a[2], len(a[1]), *b[:2], b[2], len(b[1]), *excluded, *given, TYPES[dtype], semiring),
+        *(*card, *a[:2], rows, a[2], len(a[1]), *b[:2], b[2], len(b[1]), *excluded, *given, TYPES[dtype], semiring),
         *(room, wide, crow, col, out),
     )
     entries = int(crow[-1])
@@ -86,7 +88,7 @@ def check(
     exclude: Pattern | None,
     dtype: torch.dtype,
     semiring: int,
-    cards: tuple[int, ...] = (8, 9),
+    cards: tuple[tuple[int, int], ...] = (AMPERE, HOPPER),
 ) -> None:
     values = (values_for(len(a[1]), dtype), values_for(len(b[1]), dtype, 1))
     left_out = exclude[:2] if exclude is not None else ()
@@ -191,7 +193,7 @@ def test_huge_rows(emulated_kernels: EmulatedKernels, name: str) -> None:
     exclude = pattern([min(columns, length) for length in (0, 3, 9, columns // 2, 1, columns, 9, 17, 0)], columns, 3)
     for b in (skewed(lengths, columns, first, 1), pattern(lengths, columns, 2)):
         check(emulated_kernels, a, b, None, torch.float32, PLUS)
-        check(emulated_kernels, a, b, exclude, torch.int64, MAX)
+        check(emulated_kernels, a, b, exclude, torch.int64, MAX, (AMPERE, HOPPER, NARROW))
 
 
 @pytest.mark.parametrize(("dtype", "semiring"), RINGS)
@@ -210,7 +212,7 @@ def test_wrong_data(emulated_kernels: EmulatedKernels) -> None:
             col_a = torch.from_numpy(generator.integers(-2, inner + 2, size, dtype=np.int32))
             col_b = torch.from_numpy(generator.integers(-9, columns + 9, size, dtype=np.int32))
             values = (torch.randn(size), torch.randn(size))
-            for exclude, card in ((None, 8), (None, 9), ((crow_a, col_b, columns), 9)):
+            for exclude, card in ((None, AMPERE), (None, HOPPER), ((crow_a, col_b, columns), HOPPER)):
                 crow, col, _ = product(
                     emulated_kernels, (crow_a, col_a, inner), (crow_b, col_b, columns), exclude, values, card=card
                 )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """On a CUDA device: products, masked products and inspection against the CPU operators, bit for bit.
 
-Sizes reach every kernel: lists of a warp and of a block, slices, parts of them, rows cut into parts, both sides of
-a mask.
+Sizes reach every kernel: lists of a warp and of a block, slices, parts of them, rows that several blocks do
+(clusters, where the card has them), both sides of a mask.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ SHAPES = {
     "slices": ([300, 900, 5] * 50, 4000, 300, 200_000),
     "parts of a slice": ([400] * 40, 1000, 3000, 60_000),
     "parts of a row": ([9000, 4, 20_000, 700], 30_000, 200, 500_000),
+    "rounds of a row": ([3000, 5, 2500] * 3, 4000, 400, 2_000_000),
+    "a narrow hub": ([8000, 1, 7000], 8000, 150, 700),
     "many slices": ([700] * 20, 2000, 500, 3_000_000),
 }
 

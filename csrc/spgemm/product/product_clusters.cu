@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(block_threads, 2) do_huge_rows(const SliceJob 
   out.finish();
 }
 
-// The cluster's blocks where at least one such cluster is on the device at once; bytes: of shared memory.
+// How many clusters of so many blocks are on the device at once.
 template <class Kernel>
 cudaError_t clusters_of(Kernel* kernel, int blocks, size_t shared_bytes, int* clusters) {
   const cudaError_t error =
@@ -178,8 +178,8 @@ cudaError_t run_with(const ProductJob& job, cudaStream_t stream) {
 }  // namespace
 
 cudaError_t choose_cluster(int* blocks) {
-  // The same for counting and writing, since the parts of other devices are counted and written alike: asked of one kernel
-  // with the most shared memory that any takes. Their registers are bounded alike.
+  // Counting and writing must choose alike, since what is not counted in parts cannot be written so, and cuts depend on the
+  // number of blocks. Hence one kernel is asked, with the most shared memory that any takes; registers are bounded alike.
   for (*blocks = most_cluster; *blocks > 1; *blocks /= 2) {
     int clusters = 0;
     const cudaError_t error =

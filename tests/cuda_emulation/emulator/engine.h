@@ -122,6 +122,7 @@ struct Engine {
   void* arguments = nullptr;
   unsigned cluster_size = 1;
   int compute_major = 9;  // of the emulated card
+  unsigned largest_cluster = 8;
   std::vector<std::unique_ptr<Cluster>> clusters;
   std::vector<Block*> resident;
   Block* loaded = nullptr;  // whose static shared memory is in place

@@ -116,8 +116,8 @@ inline cudaError_t run(dim3 grid, dim3 block_size, unsigned cluster_size, size_t
                        void (*invoke)(void*), void* arguments) {
   if (current) std::fprintf(stderr, "cuda_emulation: launch inside a kernel\n"), std::abort();
   std::lock_guard lock(engine.mutex);
-  bool is_legal_cluster = cluster_size == 1 || (engine.compute_major >= 9 && cluster_size >= 1 && cluster_size <= 8 &&
-                                                grid.x % cluster_size == 0);
+  bool is_legal_cluster = cluster_size == 1 || (engine.compute_major >= 9 && cluster_size >= 1 &&
+                                                cluster_size <= engine.largest_cluster && grid.x % cluster_size == 0);
   if (!is_legal(grid, block_size, shared_bytes, kernel) || !is_legal_cluster) {
     engine.failure = "invalid launch configuration";
     return cudaErrorInvalidConfiguration;

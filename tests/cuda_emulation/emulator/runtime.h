@@ -120,7 +120,9 @@ cudaError_t most_clusters(int* clusters, void (*kernel)(Parameters...), int size
   int blocks = 0;
   cudaError_t error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes);
   if (error == cudaSuccess)
-    *clusters = engine.compute_major < 9 || size > 8 ? 0 : blocks * cudaDeviceProp().multiProcessorCount / size;
+    *clusters = engine.compute_major < 9 || unsigned(size) > engine.largest_cluster
+                    ? 0
+                    : blocks * cudaDeviceProp().multiProcessorCount / size;
   return error;
 }
 }  // namespace cuda_emulation
