@@ -75,8 +75,8 @@ struct Kernels {
   // Adds weights[k] * values [point][feature] to the rows of a level's gradient that lie in the range.
   void (*scatter[row_layouts])(const Piece<Real>& piece, const Real* weights, int corners, int points, int count,
                                const Real* values, int features, const Range& range, Real* level_gradient);
-  // out[j * out_stride + i] = in[i * in_stride + j] for i < rows, j < columns.
-  void (*turn)(const Real* in, int64_t in_stride, int64_t rows, int64_t columns, Real* out, int64_t out_stride);
+  // out[j * out_stride + i] = in[i][j] for i < rows, j < columns.
+  void (*turn)(const Real* const* in, int64_t rows, int64_t columns, Real* out, int64_t out_stride);
   // Half types to float32 and back, rounded to nearest even.
   void (*widen)(TableType type, const uint16_t* from, int64_t count, float* to);
   void (*narrow)(TableType type, const float* from, int64_t count, uint16_t* to);

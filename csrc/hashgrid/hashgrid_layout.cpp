@@ -12,32 +12,32 @@
 namespace warphash::hashgrid {
 namespace {
 
-constexpr int64_t tile = 64;  // points that are turned at a time where types change
-
-// Turned in strips, so that both sides of a strip stay in the L1 cache.
+// Points are split, and rows turned, in strips, so that both sides of a strip stay in the L1 cache.
 constexpr int64_t strip = 64;
+
+template <class Real>
+void turn_rows(const Kernels<Real>& kernels, const Real* rows, int64_t count, int components, Real* planes,
+               int64_t stride) {
+  const Real* in[strip];
+  for (int64_t i = 0; i < count; ++i) in[i] = rows + i * components;
+  kernels.turn(in, count, components, planes, stride);
+}
 
 void half_to_planes(const Kernels<float>& kernels, TableType type, const uint16_t* rows, int64_t count, int components,
                     float* planes, int64_t stride) {
-  std::vector<float> wide(static_cast<size_t>(tile * components));
-  for (int64_t first = 0; first < count; first += tile) {
-    const int64_t here = std::min(tile, count - first);
+  std::vector<float> wide(static_cast<size_t>(strip * components));
+  for (int64_t first = 0; first < count; first += strip) {
+    const int64_t here = std::min(strip, count - first);
     kernels.widen(type, rows + first * components, here * components, wide.data());
-    kernels.turn(wide.data(), components, here, components, planes + first, stride);
+    turn_rows(kernels, wide.data(), here, components, planes + first, stride);
   }
 }
-void planes_to_half(const Kernels<float>& kernels, TableType type, const float* planes, int64_t stride, int64_t count,
-                    int components, uint16_t* rows) {
-  std::vector<float> wide(static_cast<size_t>(tile * components));
-  for (int64_t first = 0; first < count; first += tile) {
-    const int64_t here = std::min(tile, count - first);
-    kernels.turn(planes + first, stride, components, here, wide.data(), components);
-    kernels.narrow(type, wide.data(), here * components, rows + first * components);
-  }
+void narrow(const Kernels<float>& kernels, TableType type, const float* from, int64_t count, uint16_t* to) {
+  kernels.narrow(type, from, count, to);
 }
 // float64 has no half types.
 void half_to_planes(const Kernels<double>&, TableType, const uint16_t*, int64_t, int, double*, int64_t) {}
-void planes_to_half(const Kernels<double>&, TableType, const double*, int64_t, int64_t, int, uint16_t*) {}
+void narrow(const Kernels<double>&, TableType, const double*, int64_t, uint16_t*) {}
 
 bool is_half(TableType type) { return type == TableType::f16 || type == TableType::bf16; }
 
@@ -77,8 +77,8 @@ void Buffer<Real>::Free::operator()(Real* memory) const {
 template <class Real>
 void split_points(const Real* x, int64_t count, int dims, Real largest, Real* planes, int64_t stride,
                   std::vector<int64_t>& unusable) {
-  for (int64_t first = 0; first < count; first += tile) {
-    const int64_t here = std::min(tile, count - first);
+  for (int64_t first = 0; first < count; first += strip) {
+    const int64_t here = std::min(strip, count - first);
     bool all_usable = true;
     for (int axis = 0; axis < dims; ++axis) {
       Real* to = planes + axis * stride + first;
@@ -109,27 +109,32 @@ void split_rows(const Kernels<Real>& kernels, TableType type, const void* rows, 
     half_to_planes(kernels, type, static_cast<const uint16_t*>(rows), count, components, planes, stride);
   } else {
     for (int64_t first = 0; first < count; first += strip)
-      kernels.turn(static_cast<const Real*>(rows) + first * components, components, std::min(strip, count - first),
-                   components, planes + first, stride);
+      turn_rows(kernels, static_cast<const Real*>(rows) + first * components, std::min(strip, count - first),
+                components, planes + first, stride);
   }
   clear_padding(count, components, planes, stride);
 }
 
 template <class Real>
-void join_rows(const Kernels<Real>& kernels, TableType type, const Real* planes, int64_t stride, int64_t count,
-               int components, void* rows) {
-  if (is_half(type))
-    return planes_to_half(kernels, type, planes, stride, count, components, static_cast<uint16_t*>(rows));
-  for (int64_t first = 0; first < count; first += strip)
-    kernels.turn(planes + first, stride, components, std::min(strip, count - first),
-                 static_cast<Real*>(rows) + first * components, components);
+void join_rows(const Kernels<Real>& kernels, TableType type, const Real* const* planes, int64_t count, int components,
+               void* rows) {
+  alignas(64) static constexpr Real zeros[strip] = {};
+  std::vector<const Real*> in(static_cast<size_t>(components));
+  std::vector<Real> wide(is_half(type) ? static_cast<size_t>(strip * components) : 0);
+  for (int64_t first = 0; first < count; first += strip) {
+    const int64_t here = std::min(strip, count - first);
+    for (int c = 0; c < components; ++c) in[static_cast<size_t>(c)] = planes[c] == nullptr ? zeros : planes[c] + first;
+    Real* out = is_half(type) ? wide.data() : static_cast<Real*>(rows) + first * components;
+    kernels.turn(in.data(), components, here, out, components);
+    if (is_half(type)) narrow(kernels, type, out, here * components, static_cast<uint16_t*>(rows) + first * components);
+  }
 }
 
 #define INSTANTIATE(Real)                                                                               \
   template class Buffer<Real>;                                                                          \
   template void split_points(const Real*, int64_t, int, Real, Real*, int64_t, std::vector<int64_t>&);   \
   template void split_rows(const Kernels<Real>&, TableType, const void*, int64_t, int, Real*, int64_t); \
-  template void join_rows(const Kernels<Real>&, TableType, const Real*, int64_t, int64_t, int, void*)
+  template void join_rows(const Kernels<Real>&, TableType, const Real* const*, int64_t, int, void*)
 INSTANTIATE(float);
 INSTANTIATE(double);
 #undef INSTANTIATE

@@ -42,9 +42,9 @@ template <class Real>
 void split_rows(const Kernels<Real>& kernels, TableType type, const void* rows, int64_t count, int components,
                 Real* planes, int64_t stride);
 
-// planes to rows [count, components] of the type.
+// planes, one a component, to rows [count, components] of the type; null is a plane of zeros.
 template <class Real>
-void join_rows(const Kernels<Real>& kernels, TableType type, const Real* planes, int64_t stride, int64_t count,
-               int components, void* rows);
+void join_rows(const Kernels<Real>& kernels, TableType type, const Real* const* planes, int64_t count, int components,
+               void* rows);
 
 }  // namespace warphash::hashgrid

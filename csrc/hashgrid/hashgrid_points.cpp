@@ -49,9 +49,10 @@ class Chunk {
         x_(grid_.dims * stride_) {
     if (task == Task::second) v_ = Buffer<Real>(grid_.dims * stride_);
     if (task != Task::encode) gradient_ = Buffer<Real>(components_ * stride_);
-    if (output.rows != nullptr) staged_ = Buffer<Real>(components_ * stride_);
+    if (output.rows != nullptr) stage();
     if (output.to_x != nullptr || output.parts != nullptr) {
       to_x_ = Buffer<Real>(grid_.dims * stride_);
+      for (int axis = 0; axis < grid_.dims; ++axis) planes_of_x_.push_back(to_x_.data() + axis * stride_);
       ignored_ = Buffer<Real>(grid_.dims * stride_of(most_axis_entries));
     }
   }
@@ -74,9 +75,9 @@ class Chunk {
     if (any_active && output_.to_x != nullptr)
       for (int64_t point : unusable_) set(to_x_.data(), dims, point, nan);
     if (output_.to_x != nullptr)
-      join_rows(kernels_, plain, to_x_.data(), stride_, count, dims, output_.to_x + first * dims);
+      join_rows(kernels_, plain, planes_of_x_.data(), count, dims, output_.to_x + first * dims);
     if (output_.rows != nullptr)
-      join_rows(kernels_, input_.type, staged_.data(), stride_, count, components_,
+      join_rows(kernels_, input_.type, planes_.data(), count, components_,
                 const_cast<char*>(row_of(output_.rows, first)));
   }
 
@@ -91,16 +92,29 @@ class Chunk {
     for (int c = 0; c < components; ++c) planes[c * stride_ + point] = value;
   }
 
+  bool is_active(int level) const { return input_.weights == nullptr || input_.weights[level] != 0; }
+  // Planes for the results of active levels; those of the others are zeros, for which there are none.
+  void stage() {
+    int64_t staged = 0;
+    for (int c = 0; c < components_; ++c) staged += is_active(c / input_.features);
+    staged_ = Buffer<Real>(staged * stride_);
+    Real* next = staged_.data();
+    for (int c = 0; c < components_; ++c) {
+      const bool active = is_active(c / input_.features);
+      planes_.push_back(active ? next : nullptr);
+      if (active) next += stride_;
+    }
+  }
+
   // Whether the level is active: not of weight zero.
   bool run_level(int number, int64_t first, int64_t count) {
-    const bool active = input_.weights == nullptr || input_.weights[number] != 0;
-    Real* staged = staged_.data() == nullptr ? nullptr : staged_.data() + number * input_.features * stride_;
+    const bool active = is_active(number);
+    Real* staged = planes_.empty() ? nullptr : planes_[static_cast<size_t>(number * input_.features)];
     const bool flat = grid_.interpolation == Interpolation::nearest && task_ == Task::second;
-    if (staged != nullptr && (!active || flat)) std::fill(staged, staged + input_.features * stride_, Real(0));
+    if (staged != nullptr && flat) std::fill(staged, staged + input_.features * stride_, Real(0));
     // A level of weight zero is worked through for its own weight's derivative alone.
-    if ((active || output_.parts != nullptr) && !flat)
-      run_pieces(number, first, count, active, active ? staged : nullptr);
-    if (active && staged != nullptr)
+    if ((active || output_.parts != nullptr) && !flat) run_pieces(number, first, count, active, staged);
+    if (staged != nullptr)
       for (int64_t point : unusable_) set(staged, input_.features, point, nan);
     return active;
   }
@@ -173,6 +187,7 @@ class Chunk {
   const int type_, layout_;
   const Real largest_;
   Buffer<Real> x_, v_, gradient_, staged_, to_x_, ignored_;
+  std::vector<Real*> planes_, planes_of_x_;
   std::vector<int64_t> unusable_;
   Piece<Real> piece_;
   alignas(64) Real value_[most_axis_entries];

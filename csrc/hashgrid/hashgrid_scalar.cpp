@@ -57,20 +57,19 @@ constexpr void set_type(Kernels<Real>& kernels, TableType type) {
   set_rows<L, Rows<Real, Stored, 8, value>>(kernels, type, 4);
 }
 
-// out[j * out_stride + i] = in[i * in_stride + j] for i < rows, j < columns.
 template <class Real>
-void turn(const Real* in, int64_t in_stride, int64_t rows, int64_t columns, Real* out, int64_t out_stride) {
+void turn(const Real* const* in, int64_t rows, int64_t columns, Real* out, int64_t out_stride) {
   for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i][j];
 }
+// By squares of 4 x 4 in vectors of SSE2, which every x86-64 has.
 template <>
-void turn(const float* in, int64_t in_stride, int64_t rows, int64_t columns, float* out, int64_t out_stride) {
+void turn(const float* const* in, int64_t rows, int64_t columns, float* out, int64_t out_stride) {
   const int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
   for (int64_t i = 0; i < whole_rows; i += 4) {
     for (int64_t j = 0; j < whole_columns; j += 4) {
-      const float* from = in + i * in_stride + j;
-      __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + in_stride);
-      __m128 c = _mm_loadu_ps(from + 2 * in_stride), d = _mm_loadu_ps(from + 3 * in_stride);
+      __m128 a = _mm_loadu_ps(in[i] + j), b = _mm_loadu_ps(in[i + 1] + j);
+      __m128 c = _mm_loadu_ps(in[i + 2] + j), d = _mm_loadu_ps(in[i + 3] + j);
       _MM_TRANSPOSE4_PS(a, b, c, d);
       float* to = out + j * out_stride + i;
       _mm_storeu_ps(to, a);
@@ -79,10 +78,10 @@ void turn(const float* in, int64_t in_stride, int64_t rows, int64_t columns, flo
       _mm_storeu_ps(to + 3 * out_stride, d);
     }
     for (int64_t j = whole_columns; j < columns; ++j)
-      for (int64_t k = i; k < i + 4; ++k) out[j * out_stride + k] = in[k * in_stride + j];
+      for (int64_t k = i; k < i + 4; ++k) out[j * out_stride + k] = in[k][j];
   }
   for (int64_t i = whole_rows; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i][j];
 }
 
 void widen(TableType type, const uint16_t* from, int64_t count, float* to) {

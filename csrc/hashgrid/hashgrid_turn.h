@@ -9,10 +9,10 @@
 namespace warphash::hashgrid {
 namespace {
 
-inline void turn_square(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
+inline void turn_square(const float* const* in, int64_t at, float* out, int64_t out_stride) {
   __m256 row[8];  // 0 to 3: rows i and i + 4 of the left half; 4 to 7: of the right half
   for (int i = 0; i < 4; ++i) {
-    const float *upper = in + i * in_stride, *lower = in + (i + 4) * in_stride;
+    const float *upper = in[i] + at, *lower = in[i + 4] + at;
     row[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(upper)), _mm_loadu_ps(lower), 1);
     row[i + 4] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(upper + 4)), _mm_loadu_ps(lower + 4), 1);
   }
@@ -28,15 +28,14 @@ inline void turn_square(const float* in, int64_t in_stride, float* out, int64_t 
   }
 }
 
-inline void turn(const float* in, int64_t in_stride, int64_t rows, int64_t columns, float* out, int64_t out_stride) {
+inline void turn(const float* const* in, int64_t rows, int64_t columns, float* out, int64_t out_stride) {
   const int64_t whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
   for (int64_t j = 0; j < whole_columns; j += 8)
-    for (int64_t i = 0; i < whole_rows; i += 8)
-      turn_square(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
+    for (int64_t i = 0; i < whole_rows; i += 8) turn_square(in + i, j, out + j * out_stride + i, out_stride);
   for (int64_t i = 0; i < whole_rows; ++i)
-    for (int64_t j = whole_columns; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+    for (int64_t j = whole_columns; j < columns; ++j) out[j * out_stride + i] = in[i][j];
   for (int64_t i = whole_rows; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+    for (int64_t j = 0; j < columns; ++j) out[j * out_stride + i] = in[i][j];
 }
 
 }  // namespace
