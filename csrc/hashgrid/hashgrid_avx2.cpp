@@ -85,15 +85,10 @@ struct Lanes {
     const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
     return _mm256_movemask_ps(_mm256_cmp_ps(size, _mm256_set1_ps(0x1p31f), _CMP_LT_OQ)) == 0xff;
   }
-  static Reals truncated(Reals x, Words& cell) {
-    const __m256i whole = _mm256_cvttps_epi32(x);
-    cell = words(whole);
-    return _mm256_cvtepi32_ps(whole);
-  }
-  static void step_down_if_above(Reals x, Reals& low, Words& cell) {
-    const __m256 above = _mm256_cmp_ps(x, low, _CMP_LT_OQ);
-    low = _mm256_sub_ps(low, _mm256_and_ps(above, _mm256_set1_ps(1)));
-    cell = words(_mm256_add_epi32(bits(cell), bits(above)));
+  static Reals floored(Reals x, Words& cell) {
+    const __m256 low = _mm256_floor_ps(x);
+    cell = words(_mm256_cvttps_epi32(low));
+    return low;
   }
   static __m256i reached(Words row, uint32_t rows) {
     const __m256i limit = _mm256_set1_epi32(static_cast<int>(rows));

@@ -98,15 +98,10 @@ struct Lanes {
   static bool all_near(Reals x) {
     return _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(0x1p31f), _CMP_LT_OQ) == 0xffff;
   }
-  static Reals truncated(Reals x, Words& cell) {
-    const __m512i whole = _mm512_cvttps_epi32(x);
-    cell = words(whole);
-    return _mm512_cvtepi32_ps(whole);
-  }
-  static void step_down_if_above(Reals x, Reals& low, Words& cell) {
-    const __mmask16 above = _mm512_cmp_ps_mask(x, low, _CMP_LT_OQ);
-    low = _mm512_mask_sub_ps(low, above, low, _mm512_set1_ps(1));
-    cell = words(_mm512_mask_sub_epi32(bits(cell), above, bits(cell), _mm512_set1_epi32(1)));
+  static Reals floored(Reals x, Words& cell) {
+    const __m512 low = _mm512_floor_ps(x);
+    cell = words(_mm512_cvttps_epi32(low));
+    return low;
   }
   static Words less_if_reached(Words row, uint32_t rows) {
     const __m512i limit = _mm512_set1_epi32(static_cast<int>(rows));

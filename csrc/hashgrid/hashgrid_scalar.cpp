@@ -16,13 +16,11 @@ struct One {
   static constexpr int width = 1;
   static Reals fused(Reals x, Real scale, Real shift) { return std::fma(x, scale, shift); }
   static bool all_near(Reals x) { return std::fabs(x) < Real(0x1p31); }
-  static Reals truncated(Reals x, Words& cell) {
-    const int32_t whole = static_cast<int32_t>(x);
-    cell = static_cast<uint32_t>(whole);
-    return static_cast<Reals>(whole);
-  }
-  static void step_down_if_above(Reals x, Reals& low, Words& cell) {
-    if (x < low) low -= 1, cell -= 1;
+  static Reals floored(Reals x, Words& cell) {
+    int32_t low = static_cast<int32_t>(x);
+    if (x < static_cast<Reals>(low)) --low;
+    cell = static_cast<uint32_t>(low);
+    return static_cast<Reals>(low);
   }
   static Words less_if_reached(Words row, uint32_t rows) { return row >= rows ? row - rows : row; }
   static bool any_reaches(Words row, uint32_t rows) { return row >= rows; }

@@ -38,9 +38,7 @@ inline void split_far(Real position, uint32_t& cell, Real& place) {
 template <class L>
 inline void split(typename L::Reals position, typename L::Words& cell, typename L::Reals& place) {
   if (__builtin_expect(L::all_near(position), 1)) {
-    typename L::Reals low = L::truncated(position, cell);
-    L::step_down_if_above(position, low, cell);
-    place = position - low;
+    place = position - L::floored(position, cell);
     return;
   }
   typename L::Real positions[L::width], places[L::width];
