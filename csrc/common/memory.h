@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <string>
 #include <utility>
@@ -67,33 +68,65 @@ class Reservation {
   Reservation() = default;
   // None where the system refuses.
   explicit Reservation(size_t bytes) {
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, offset + bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return;
-    data_ = memory, size_ = bytes;
-    prefer_large_pages(data_, size_);
+    begin_ = static_cast<std::byte*>(memory), end_ = begin_ + in_pages(offset + bytes);
+    prefer_large_pages(begin_, static_cast<size_t>(end_ - begin_));
   }
   Reservation(Reservation&& other) noexcept { *this = std::move(other); }
   Reservation& operator=(Reservation&& other) noexcept {
-    std::swap(size_, other.size_), std::swap(data_, other.data_);
+    std::swap(begin_, other.begin_), std::swap(end_, other.end_);
     return *this;
   }
-  ~Reservation() {
-    if (data_ != nullptr) munmap(data_, size_);
-  }
-  void* data() const { return data_; }
-  size_t size() const { return size_; }
+  ~Reservation() { give_back(begin_, end_); }
+  std::byte* data() const { return begin_ == nullptr ? nullptr : begin_ + offset; }
   // Gives back what lies behind the first `bytes`.
   void keep(size_t bytes) {
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    bytes = (std::max<size_t>(bytes, 1) + page - 1) / page * page;
-    if (bytes < size_) munmap(static_cast<char*>(data_) + bytes, size_ - bytes), size_ = bytes;
+    std::byte* end = begin_ + in_pages(offset + bytes);
+    if (end < end_) give_back(end, end_), end_ = end;
   }
-  // Whoever takes it unmaps it.
-  void release() { data_ = nullptr, size_ = 0; }
+  // Gives the first `bytes` to memory of whatever allocator and ends the reservation. Whole pages change their place
+  // where they lie alike, which costs little beside writing them; others are copied, and given back meanwhile.
+  void move_to(void* memory, size_t bytes) {
+    std::byte *from = data(), *to = static_cast<std::byte*>(memory);
+    if ((reinterpret_cast<uintptr_t>(to) - reinterpret_cast<uintptr_t>(from)) % page() == 0) {
+      const size_t head = in_pages(reinterpret_cast<uintptr_t>(to)) - reinterpret_cast<uintptr_t>(to);
+      const size_t whole = bytes > head ? (bytes - head) / page() * page() : 0;
+      if (whole > 0 && mremap(from + head, whole, whole, MREMAP_MAYMOVE | MREMAP_FIXED, to + head) != MAP_FAILED) {
+        std::memcpy(to, from, head);
+        std::memcpy(to + head + whole, from + head + whole, bytes - head - whole);
+        // What has moved belongs to nobody, or already to somebody else.
+        give_back(begin_, from + head), give_back(from + head + whole, end_);
+        begin_ = end_ = nullptr;
+        return;
+      }
+    }
+    for (size_t at = 0; at < bytes;) {
+      const size_t piece = std::min(bytes - at, copied_at_once);
+      std::memcpy(to + at, from + at, piece);
+      at += piece;
+      keep_from(from + at);
+    }
+    give_back(begin_, end_);
+    begin_ = end_ = nullptr;
+  }
 
  private:
-  size_t size_ = 0;
-  void* data_ = nullptr;
+  static constexpr size_t offset = 64;  // of the data in their page: where malloc puts large arrays
+  static constexpr size_t copied_at_once = size_t{4} << 20;
+
+  static size_t page() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
+  static size_t in_pages(size_t bytes) { return (bytes + page() - 1) / page() * page(); }
+  static void give_back(std::byte* begin, std::byte* end) {
+    if (begin < end) munmap(begin, static_cast<size_t>(end - begin));
+  }
+  void keep_from(const std::byte* position) {
+    std::byte* begin = begin_ + static_cast<size_t>(position - begin_) / page() * page();
+    give_back(begin_, begin), begin_ = begin;
+  }
+
+  std::byte *begin_ = nullptr, *end_ = nullptr;  // whole pages
 };
 
 }  // namespace warphash

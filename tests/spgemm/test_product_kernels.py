@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 
@@ -237,31 +238,73 @@ def sparse(rows, columns, spread):
     values = generator.integers(-8, 9, 40 * rows).astype(np.float32)
     return scipy.sparse.csr_matrix((values, col, np.arange(rows + 1, dtype=np.int32) * 40), (rows, columns * spread))
 
-a, b = sparse(20_000, 200, 1), sparse(200, 60, 33)  # 60 entries a row, where there could be 1600: 256 MB
+a, b = sparse(20_000, 200, 1), sparse(200, 60, 2000)  # 60 entries a row, where there could be 1600: 256 MB
 expected = a @ b
 expected.sort_indices()
 tensors = [torch.from_numpy(x) for m in (a, b) for x in (m.indptr, m.indices, m.data)]
 if sys.argv[2] == "refused":
     size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + (200 << 20), size + (200 << 20)))
-crow, col, values = torch.ops.warphash.spgemm_matmul(*tensors, 60 * 33, 0, None, None)
+crow, col, values = torch.ops.warphash.spgemm_matmul(*tensors, 60 * 2000, 0, None, None)
 found = scipy.sparse.csr_matrix((values.numpy(), col.numpy(), crow.numpy()), expected.shape)
 assert found.nnz > 1_100_000 and found.has_canonical_format and (abs(found - expected)).max() == 0
 for part in (col, values):
     assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
     assert torch.equal(part.clone(), part) and part.sort().values.shape == part.shape
+if sys.argv[2] != "refused":
+    # Tensors like all others: torch makes room in them for a sum with more entries.
+    parts = torch.ops.warphash.spgemm_matmul(*tensors, 60 * 2000, 0, None, None)
+    product = torch.sparse_csr_tensor(*parts, expected.shape)
+    last = torch.full((20_000,), 60 * 2000 - 1, dtype=torch.int32)
+    product += torch.sparse_csr_tensor(torch.arange(20_001, dtype=torch.int32), last, torch.ones(20_000), product.shape)
+    assert product.sum(dtype=torch.float64).item() == expected.sum(dtype=np.float64) + 20_000
 """
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("reservation", ["granted", "refused"])
+@pytest.mark.parametrize("reservation", ["moved", "copied", "refused"])
 def test_large_products(threads, reservation):
     """Large enough to be made at once; in two passes where the system reserves no memory."""
     if reservation == "refused" and wh.build_info()["sanitizers"]:
         pytest.skip("sanitizers need address space of their own")
+    # Large arrays in pages of their own, whose place can be taken by those that were written; or among others.
+    threshold = str(2**30 if reservation == "copied" else 2**16)
     run = subprocess.run(
-        [sys.executable, "-c", LARGE, str(threads), reservation], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LARGE, str(threads), reservation],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": threshold},
     )
+    assert run.returncode == 0, run.stderr
+
+
+TIGHT = """
+import resource, numpy as np, torch, warphash
+torch.set_num_threads(3)
+
+def rows(number, step, width, columns):
+    col = np.sort((np.arange(number)[:, None] * step + np.arange(width)) % columns, 1).ravel().astype(np.int32)
+    crow = np.arange(number + 1, dtype=np.int32) * width
+    return [torch.from_numpy(x) for x in (crow, col, np.ones(len(col), np.float32))]
+
+a, b = rows(100, 1, 40, 200), rows(200, 37, 12_000, 2_000_000)
+most = 100 * 40 * 12_000 * 8
+entries = torch.ops.warphash.spgemm_matmul(*a, *b, 2_000_000, 0, None, None)[1].numel()
+for more in range(0, 16 << 20, 600 << 10):
+    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + most + more, resource.RLIM_INFINITY))
+    product = torch.ops.warphash.spgemm_matmul(*a, *b, 2_000_000, 0, None, None)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert product[1].numel() == entries
+"""
+
+
+@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="sanitizers need address space of their own")
+def test_reservation_that_leaves_little():
+    """Where the rest of one pass finds no memory beside what is reserved, the product is made in two."""
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**16)}
+    run = subprocess.run([sys.executable, "-c", TIGHT], capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == 0, run.stderr
 
 

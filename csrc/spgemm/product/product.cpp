@@ -165,7 +165,7 @@ int64_t Product::estimated_entries() {
   const int64_t rows = operands_.a.rows, step = std::max(rows / most_sampled, least_step);
   Scratch scratch;
   int64_t most = 0, found = 0;
-  for (int64_t i = step / 2; i < rows; i += step) {
+  for (int64_t i = std::min(step, rows) / 2; i < rows; i += step) {
     const int64_t products = crow_[i + 1];
     kernels.count(operands_, scratch, i, i + 1, crow_ + 1);
     found += crow_[i + 1], most += std::min(products, operands_.b.columns);

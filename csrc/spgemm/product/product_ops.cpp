@@ -8,6 +8,8 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <new>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -66,16 +68,17 @@ bool made_at_once(Product& product, const ProductValues& factors, ScalarType ind
   }
   if (room.entries * std::max(room.col_bytes, room.value_bytes) < worth_reserving || !product.holds_little())
     return false;
-  if (from_blob_of_torch() == nullptr) return false;
   if (index == ScalarType::Int && most > std::numeric_limits<int32_t>::max()) return false;
   if (!has_memory_for(room.bytes())) return false;
-  Reservation col(room.entries * room.col_bytes), values(room.entries * std::max<size_t>(room.value_bytes, 1));
+  // What is not asked for takes a page.
+  Reservation col(room.entries * room.col_bytes), values(room.entries * room.value_bytes);
   if (col.data() == nullptr || values.data() == nullptr) return false;
   product.make(factors, {col.data(), index == ScalarType::Long, values.data(), factors.type});
   const int64_t entries = product.entries();
+  // All that goes back does so before torch is asked for memory.
+  col.keep(static_cast<size_t>(entries) * room.col_bytes), values.keep(static_cast<size_t>(entries) * room.value_bytes);
   result.col = tensor_of(std::move(col), entries, room.col_bytes, index);
-  result.values =
-      factors.a == nullptr ? empty_on_cpu({0}, dtype) : tensor_of(std::move(values), entries, room.value_bytes, dtype);
+  result.values = tensor_of(std::move(values), factors.a == nullptr ? 0 : entries, room.value_bytes, dtype);
   return true;
 }
 
@@ -85,14 +88,24 @@ Result product_of(const PatternOperand& a, const PatternOperand& b, const std::o
   const std::optional<PatternOperand> exclude = excluded_operand(a, b, exclude_crow, exclude_col);
   Result result{empty_on_cpu({a.pattern.rows + 1}, ScalarType::Long), Tensor(), Tensor()};
   const ProductOperands operands = {a.pattern, b.pattern, exclude ? exclude->pattern : Pattern{}, {}};
-  Product product(chosen_isa(), operands, result.crow.mutable_data_ptr<int64_t>());
-  if (!made_at_once(product, factors, a.index, dtype, result)) {
-    product.count();
-    check_entries(product.entries(), a.index);
-    result.col = empty_on_cpu({product.entries()}, a.index);
-    result.values = empty_on_cpu({factors.a == nullptr ? 0 : product.entries()}, dtype);
-    product.fill(factors, {result.col.mutable_data_ptr(), a.index == ScalarType::Long, result.values.mutable_data_ptr(),
-                           factors.type});
+  std::optional<Product> product;
+  const auto begin = [&] { product.emplace(chosen_isa(), operands, result.crow.mutable_data_ptr<int64_t>()); };
+  begin();
+  bool made = false;
+  try {
+    made = made_at_once(*product, factors, a.index, dtype, result);
+  } catch (const std::bad_alloc&) {
+    // The reservation may have left too little for the rest. In two passes the result is all that there is.
+    result.col = result.values = Tensor();
+    begin();
+  }
+  if (!made) {
+    product->count();
+    check_entries(product->entries(), a.index);
+    result.col = empty_on_cpu({product->entries()}, a.index);
+    result.values = empty_on_cpu({factors.a == nullptr ? 0 : product->entries()}, dtype);
+    product->fill(factors, {result.col.mutable_data_ptr(), a.index == ScalarType::Long,
+                            result.values.mutable_data_ptr(), factors.type});
   }
   if (a.index == ScalarType::Int) result.crow = torch::stable::to(result.crow, ScalarType::Int);
   return result;
