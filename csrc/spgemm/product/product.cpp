@@ -34,7 +34,6 @@ struct Kernels {
   FillRows fill;
 };
 Kernels kernels_of(Isa isa) {
-  require(isa);
   switch (isa) {
     case Isa::scalar: return {count_rows_scalar, fill_rows_scalar};
     case Isa::avx2: return {count_rows_avx2, fill_rows_avx2};
@@ -79,7 +78,7 @@ void over_blocks(const std::vector<int64_t>& cuts, Body body) {
 
 Product::Product(Isa isa, const ProductOperands& operands, int64_t* crow)
     : isa_(isa), operands_(operands), crow_(crow) {
-  const Kernels kernels = kernels_of(isa);
+  require(isa);
   const Pattern &a = operands.a, &b = operands.b, &exclude = operands.exclude;
   if (a.columns != b.rows) throw std::invalid_argument("a must have as many columns as b has rows");
   check_pointers(a, "a");
@@ -182,27 +181,27 @@ void Product::make(const ProductValues& values, const ProductOutput& output) {
   Places places(static_cast<int64_t>(cuts_.size()) - 1);
   const int64_t end = most_ + beyond;
   const int64_t col_bytes = output.wide ? 8 : 4, value_bytes = values.a == nullptr ? 0 : bytes_of(values.type);
+  const auto entries_of = [&](int64_t first, int64_t last) {
+    int64_t entries = 0;
+    for (int64_t i = first; i < last; ++i) entries += crow_[i + 1];
+    return entries;
+  };
   over_blocks(cuts_, [&](Scratch& scratch, int64_t block, int64_t first, int64_t last) {
     if (places.failed()) return;
     const Places::Failure failure(places);
-    int64_t most = 0;
-    for (int64_t i = first; i < last; ++i) most += std::min(crow_[i + 1], operands_.b.columns);
-    const auto entries_of = [&] {
-      int64_t entries = 0;
-      for (int64_t i = first; i < last; ++i) entries += crow_[i + 1];
-      return entries;
-    };
     int64_t begin;
     if (places.known(block, begin)) {
       kernels.fill({operands_, values, scratch, first, last, nullptr, output, begin, end, crow_ + 1});
-      places.done(block, entries_of());
+      places.done(block, entries_of(first, last));
       return;
     }
+    int64_t most = 0;
+    for (int64_t i = first; i < last; ++i) most += std::min(crow_[i + 1], operands_.b.columns);
     scratch.block_columns.reserve(static_cast<size_t>((most + beyond) * col_bytes));
     scratch.block_values.reserve(static_cast<size_t>((most + beyond) * value_bytes));
     const ProductOutput own{scratch.block_columns.data(), output.wide, scratch.block_values.data(), output.type};
     kernels.fill({operands_, values, scratch, first, last, nullptr, own, 0, most + beyond, crow_ + 1});
-    const int64_t entries = entries_of();
+    const int64_t entries = entries_of(first, last);
     places.done(block, entries);
     if (!places.wait(block, begin)) return;
     std::memcpy(static_cast<char*>(output.col) + begin * col_bytes, own.col, static_cast<size_t>(entries * col_bytes));

@@ -29,20 +29,15 @@ void fill_with(const FillTask& task) {
                       static_cast<const Value*>(task.values.b),
                       task.scratch};
   Rows<Lanes, A> rows(inputs);
-  if (task.crow == nullptr) {
-    int64_t at = task.begin;
-    for (int64_t i = task.first; i < task.last; ++i) {
-      inputs.template fetch_ahead<false>(i);
-      Sink<A> sink(task.output, task.scratch, at, task.end, rows.piece());
-      at += task.counts[i] = rows.template row<false>(i, &sink);
-    }
-    return;
-  }
+  const bool placed = task.crow != nullptr;
+  int64_t at = task.begin;
   for (int64_t i = task.first; i < task.last; ++i) {
     inputs.template fetch_ahead<false>(i);
-    if (task.crow[i] == task.crow[i + 1]) continue;
-    Sink<A> sink(task.output, task.scratch, task.crow[i], task.crow[i + 1], rows.piece());
-    rows.template row<false>(i, &sink);
+    if (placed && task.crow[i] == task.crow[i + 1]) continue;
+    Sink<A> sink(task.output, task.scratch, placed ? task.crow[i] : at, placed ? task.crow[i + 1] : task.end,
+                 rows.piece());
+    const int64_t entries = rows.template row<false>(i, &sink);
+    if (!placed) at += task.counts[i] = entries;
   }
 }
 
