@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +30,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         reasons["cuda"] = wh.build_info()["cuda"]
     if not config.getoption("--big") and os.environ.get("WARPHASH_TEST_BIG", "0") in ("", "0"):
         reasons["big"] = "needs many gigabytes: --big or WARPHASH_TEST_BIG=1"
+    if wh.build_info()["sanitizers"]:
+        reasons["memory"] = "sanitizers keep freed memory, need much themselves and end the process at a refusal"
     for item in items:
         for marker, reason in reasons.items():
             if item.get_closest_marker(marker) is not None:
@@ -44,3 +49,9 @@ def isa(request: pytest.FixtureRequest) -> str:
     """Each instruction set that this machine has."""
     level: str = request.param
     return level
+
+
+@pytest.fixture
+def resident() -> Callable[[], int]:
+    """How many bytes of this process lie in memory."""
+    return lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -88,7 +88,7 @@ def test_vmap_over_an_empty_batch():
     assert torch.vmap(wh.hamming.cdist)(queries, database).shape == (0, 3, 5)
 
 
-@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer ends the process at such a size")
+@pytest.mark.memory
 def test_a_result_that_memory_cannot_hold_names_its_shape():
     with pytest.raises(MemoryError, match=r"result of shape \[1, 1099511627776\]"):
         wh.hamming.topk(codes(1), codes(5), 2**40)

@@ -62,7 +62,7 @@ def test_the_ends_of_dtypes(dtype):
             wh.lsh.bucket_sort(torch.tensor([limits.min], dtype=dtype), 10)
 
 
-@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer ends the process where memory is refused")
+@pytest.mark.memory
 def test_a_result_of_no_memory_is_refused():
     with pytest.raises(MemoryError, match=r"^not enough memory: 35184372088864 bytes wanted for a result of shape"):
         wh.lsh.bucket_sort(codes(4, 10), 2**40)

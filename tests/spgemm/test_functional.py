@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import itertools
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -407,14 +408,9 @@ def test_threads_change_nothing() -> None:
     assert all(same(x, results[0]) for x in results)
 
 
-@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer keeps memory that is given back")
-def test_many_small_calls_keep_no_memory() -> None:
+@pytest.mark.memory
+def test_many_small_calls_keep_no_memory(resident: Callable[[], int]) -> None:
     a, b = random_csr(30, 20, 0.2), random_csr(20, 40, 0.2)
-
-    def resident() -> int:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * 4096
-
     for _ in range(200):
         matmul(a, b)
     gc.collect()

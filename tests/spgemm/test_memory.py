@@ -7,11 +7,8 @@ import subprocess
 import sys
 
 import pytest
-import warphash as wh
 
-pytestmark = pytest.mark.skipif(
-    bool(wh.build_info()["sanitizers"]), reason="a sanitizer keeps memory that is given back"
-)
+pytestmark = pytest.mark.memory
 
 # Rows of 40 entries by rows of 120: 8.4 M entries, 67 MB.
 CODE = """

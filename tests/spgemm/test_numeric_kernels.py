@@ -248,12 +248,8 @@ def test_threads_change_nothing(isa):
     assert _threads(5, call) == first
 
 
-def _resident() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * 4096
-
-
-def test_memory_does_not_grow():
+@pytest.mark.memory
+def test_memory_does_not_grow(resident):
     of = case(8, 9, 300_000, 1e-4, covers=True)
     a, b, g = (normal(len(x.col), torch.float32) for x in (of.a, of.b, of.pattern))
     indices = [x for part in (of.a, of.b, of.pattern) for x in (part.crow, part.col.long())]
@@ -267,10 +263,10 @@ def test_memory_does_not_grow():
 
     for _ in range(100):
         call()
-    before = _resident()
+    before = resident()
     for _ in range(1000):
         call()
-    assert _resident() - before < 4 << 20
+    assert resident() - before < 4 << 20
 
 
 @pytest.mark.parametrize("index", [torch.int32, torch.int64])

@@ -124,7 +124,7 @@ def test_wide_columns_never_become_others(op: str, bad: int) -> None:
         ops.spgemm_pattern(torch.arange(100_002), many, torch.tensor([0, 0]), COLUMN[:0], 3, None, None)
 
 
-@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer ends the process where memory is refused")
+@pytest.mark.memory
 def test_memory_that_there_is_not() -> None:
     many = 3_000_000
     left = (torch.arange(many + 1), torch.zeros(many, dtype=torch.int64), torch.ones(many))

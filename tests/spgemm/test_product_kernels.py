@@ -11,7 +11,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-import warphash as wh
 from warphash import _C
 
 from .samples_product import DTYPES, Matrix, as_dtype, by_definition, cases, from_rows, hubs, scattered, some_of
@@ -262,11 +261,9 @@ if sys.argv[2] != "refused":
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("reservation", ["moved", "copied", "refused"])
+@pytest.mark.parametrize("reservation", ["moved", "copied", pytest.param("refused", marks=pytest.mark.memory)])
 def test_large_products(threads, reservation):
     """Large enough to be made at once; in two passes where the system reserves no memory."""
-    if reservation == "refused" and wh.build_info()["sanitizers"]:
-        pytest.skip("sanitizers need address space of their own")
     # Large arrays in pages of their own, whose place can be taken by those that were written; or among others.
     threshold = str(2**30 if reservation == "copied" else 2**16)
     run = subprocess.run(
@@ -300,7 +297,7 @@ for more in range(0, 16 << 20, 600 << 10):
 """
 
 
-@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="sanitizers need address space of their own")
+@pytest.mark.memory
 def test_reservation_that_leaves_little():
     """Where the rest of one pass finds no memory beside what is reserved, the product is made in two."""
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**16)}
@@ -357,12 +354,12 @@ def memory() -> dict[str, list[float]]:
     return {name: [float(line[1]) for line in lines if line[0] == name] for name in ("peak", "growth")}
 
 
-@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer keeps memory that is given back")
+@pytest.mark.memory
 def test_peak_is_the_output(memory):
     assert len(memory["peak"]) == 3
     assert max(memory["peak"]) <= 1.1, memory
 
 
-@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer keeps memory that is given back")
+@pytest.mark.memory
 def test_small_calls_leave_nothing(memory):
     assert memory["growth"][0] < 1 << 20, memory

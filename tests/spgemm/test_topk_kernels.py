@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-import warphash as wh
 from warphash import _C
 
 Csr = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -246,14 +243,10 @@ def test_operator(index, dtype):
     np.testing.assert_array_equal(values.double().numpy(), expected.astype(np.float64))
 
 
-@pytest.mark.skipif(bool(wh.build_info()["sanitizers"]), reason="a sanitizer keeps memory that is given back")
-def test_many_small_calls_leave_nothing_behind():
+@pytest.mark.memory
+def test_many_small_calls_leave_nothing_behind(resident):
     a, b = sparse(10, 40, 0.5, 22), sparse(40, 3000, 0.4, 23)
     call = _C.kernels.spgemm_topk
-
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
     for _ in range(50):
         call("scalar", *a, *b, 3000, 10)
     before = resident()
