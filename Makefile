@@ -38,7 +38,7 @@ help:
 	@echo 'make abi       one wheel under several torch versions: TORCH_VERSIONS="2.10.0 2.13.0 newest" (several GB)'
 	@echo 'make gpu       on a machine with a GPU: build, test, sanitize, bench into OUT=folder, without .venv and network'
 	@echo 'make profile   torch.profiler traces of our kernels and of the pure-Python baselines into results/profile'
-	@echo 'make readme    writes the numbers of results/bench.json into README.md and docs/benchmarks.md'
+	@echo 'make readme    writes the numbers of results/bench.json (or RESULTS=...) into README.md and docs/benchmarks.md'
 	@echo 'make docs      the documentation into site/'
 	@echo 'make wheel     wheel and sdist into dist/'
 	@echo 'make clean     removes what was built; make distclean: .venv too'
@@ -85,7 +85,7 @@ profile: $(STAMPS)/package $(STAMPS)/bench
 	$(BIN)/python -m bench --profile results/profile $(ARGS)
 
 readme: $(STAMPS)/venv
-	$(BIN)/python scripts/results_table.py results/bench.json README.md docs/benchmarks.md
+	$(BIN)/python scripts/results_table.py $(if $(RESULTS),$(RESULTS),results/bench.json) README.md docs/benchmarks.md
 
 test: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/bench
 	$(BIN)/python -m pytest $(ARGS)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes what a bench has measured into the documents, between `<!-- results -->` and `<!-- /results -->`.
 
-results_table.py results/bench.json README.md docs/benchmarks.md
+results_table.py results/bench.json [more.json] README.md docs/benchmarks.md
 
-A document named benchmarks.md gets every contestant with time, rate, share of the limit and check; the others get
-tables of peers' time over ours, room by room. No number is typed by hand.
+Several runs stand one after the other, each with its machine and settings. A document named benchmarks.md gets every
+contestant with time, rate, share of the limit and check; the others get tables of peers' time over ours, room by room.
+No number is typed by hand.
 """
 
 from __future__ import annotations
@@ -115,8 +116,10 @@ def _heading(data: Mapping[str, Any]) -> list[str]:
     machine, settings = data["machine"], data["settings"]
     where = machine["gpu"]["name"] if isinstance(machine.get("gpu"), dict) else machine["cpu"]
     versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    threads = "one thread" if settings["threads"] == 1 else f"{settings['threads']} threads"
+    kept = ", freed memory kept" if settings.get("keeps_memory") else ""
     return [
-        f"Measured {data['date'][:10]} on {where}, {settings['threads']} threads, `{settings['mode']}` run;",
+        f"Measured {data['date'][:10]} on {where}, {threads}, `{settings['mode']}` run{kept};",
         f"{versions}.",
         "",
     ]
@@ -133,37 +136,47 @@ def _targets(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"Targets met: {len(judged) - len(missed)} of {len(judged)} that this machine can judge.", "", *missed, ""]
 
 
-def text(data: Mapping[str, Any], full: bool) -> str:
+def text(runs: Sequence[Mapping[str, Any]], full: bool) -> str:
     """The lines between the marks."""
-    workloads = data["workloads"]
-    lines = _heading(data)
-    if full:
-        lines += _targets(workloads) + _full_tables(workloads)
-        lines.append("\\* given less work and scaled up; *sampled*: the answer was checked on that part.")
-    else:
-        lines += ["Columns of peers: their time over ours, above 1 where warphash is faster.", ""]
+    lines = [] if full else ["Columns of peers: their time over ours, above 1 where warphash is faster.", ""]
+    for data in runs:
+        workloads = data["workloads"]
+        lines += _heading(data)
+        if full:
+            lines += _targets(workloads) + _full_tables(workloads)
+            continue
         for room in dict.fromkeys(workload["room"] for workload in workloads):
             own = [workload for workload in workloads if workload["room"] == room]
             lines += [f"### {room}", "", *_room_tables(own), *_targets(own)]
+    if full:
+        lines.append("\\* given less work and scaled up; *sampled*: the answer was checked on that part.")
     return "\n".join(lines).rstrip() + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="what `python -m bench --json` wrote")
-    parser.add_argument("documents", type=Path, nargs="+")
-    options = parser.parse_args(arguments)
-    try:
-        data = json.loads(options.results.read_text())
-    except (OSError, ValueError) as error:
-        print(f"{options.results}: {error}; run `make bench` first", file=sys.stderr)
-        return 2
-    for document in options.documents:
+    parser.add_argument("results", type=Path, nargs="+", help="what `python -m bench --json` wrote (*.json)")
+    parser.add_argument("documents", type=Path, nargs="+", help="where to write it")
+    named = parser.parse_args(arguments)
+    files = [*named.results, *named.documents]
+    results = [file for file in files if file.suffix == ".json"]
+    runs = []
+    for file in results:
+        try:
+            runs.append(json.loads(file.read_text()))
+        except (OSError, ValueError) as error:
+            print(f"{file}: {error}; run `make bench` first", file=sys.stderr)
+            return 2
+    if not runs:
+        parser.error("no *.json among the files")
+    for document in files:
+        if document in results:
+            continue
         old = document.read_text()
         if not MARKED.search(old):
             print(f"{document}: has no <!-- results --> … <!-- /results -->", file=sys.stderr)
             return 2
-        new = text(data, full=document.name == "benchmarks.md")
+        new = text(runs, full=document.name == "benchmarks.md")
         document.write_text(MARKED.sub(lambda found: found[1] + new + found[2], old))  # noqa: B023
     return 0
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import ROOMS
-from bench.harness import compare, machine, memory, profile, report
+from bench.harness import allocator, compare, machine, memory, profile, report
 from bench.harness.limits import LARGEST_BUFFER, Limits, memory_limit
 from bench.harness.runner import WRONG, Outcome, apply_limits, run
 from bench.harness.targets import judge
@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument("--full", action="store_true", help="every workload")
     out.add_argument(
         "--memory", action="store_true", help="also the peak memory of contestants, each in a process; part of --full"
+    )
+    out.add_argument(
+        "--keep-memory",
+        action="store_true",
+        help="what is freed stays in the process, for everybody; else large results are fresh pages at each call",
     )
     out.add_argument("--threads", type=int, help="threads for everyone; default: the cores of this machine")
     out.add_argument("--json", type=Path, metavar="FILE", help="write all results there")
@@ -87,7 +92,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     device = torch.device("cuda", torch.cuda.current_device()) if kind == "cuda" else torch.device("cpu")
     mode = FULL if options.full else QUICK
     seconds, call = (20.0, 2.0) if options.full else (3.0, 0.2)
-    return Settings(device, threads, mode, seconds, call)
+    return Settings(device, threads, mode, seconds, call, keeps_memory=options.keep_memory)
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -205,6 +210,8 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
         raise _Refused(f"--tolerance: expected a number of at least 0, got {options.tolerance:g}")
     _check_outputs(options)
     earlier = compare.read(options.against) if options.against else None
+    if settings.keeps_memory:
+        allocator.keep_freed_memory()
     use_threads(settings.threads)
     if options.profile:
         profile.run(picked, settings, options.profile, out)
@@ -254,7 +261,8 @@ def _heading(described: dict[str, Any], settings: Settings) -> str:
     where = described["gpu"]["name"] if "gpu" in described else described["cpu"]
     features = described["features"]
     level = features.get("isa") if isinstance(features, dict) else None
-    return f"{where} · {settings.threads} threads · {level} · {settings.mode}\n"
+    kept = " · freed memory kept" if settings.keeps_memory else ""
+    return f"{where} · {settings.threads} threads · {level} · {settings.mode}{kept}\n"
 
 
 def _plot(rooms: Sequence[Room], data: dict[str, Any], levels: dict[str, str], path: Path, out: Console) -> None:

@@ -58,10 +58,12 @@ def _rows(data: Mapping[str, Any]) -> dict[tuple[str, str], tuple[dict[str, Any]
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What makes the two runs hard to compare."""
     found = []
-    for where, key in (("machine", "cpu"), ("machine", "gpu"), ("settings", "threads"), ("settings", "device")):
-        old, new = before.get(where, {}).get(key), now.get(where, {}).get(key)
-        if old != new:
-            found.append(f"{key}: {old} then, {new} now")
+    known = {"machine": ("cpu", "gpu"), "settings": ("threads", "device", "keeps_memory")}
+    for where, keys in known.items():
+        for key in keys:
+            old, new = before.get(where, {}).get(key), now.get(where, {}).get(key)
+            if old != new:
+                found.append(f"{key}: {old} then, {new} now")
     return found
 
 

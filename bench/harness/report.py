@@ -184,7 +184,12 @@ def record(
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "settings": {"mode": settings.mode, "threads": settings.threads, "device": settings.device.type},
+        "settings": {
+            "mode": settings.mode,
+            "threads": settings.threads,
+            "device": settings.device.type,
+            "keeps_memory": settings.keeps_memory,
+        },
         "machine": dict(machine),
         "versions": dict(programs),
         "limits": dict(limits),

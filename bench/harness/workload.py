@@ -19,13 +19,18 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is made. seconds_per_call: what one call of a slow peer may take before it is given less work."""
+    """How a run is made.
+
+    seconds_per_call: what one call of a slow peer may take before it is given less work. keeps_memory: what is freed
+    stays in the process.
+    """
 
     device: torch.device
     threads: int
     mode: str = QUICK
     seconds_per_workload: float = 4.0
     seconds_per_call: float = 0.3
+    keeps_memory: bool = False
 
 
 @dataclass(frozen=True)

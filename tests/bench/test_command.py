@@ -54,7 +54,7 @@ def test_json(tiny):
     assert rows["warphash"]["check"] == "ok"
     assert rows["pure Python"]["check"] in ("ok", "sampled")
     assert all(row["seconds"] or row["reason"] for row in rows.values())
-    assert data["settings"] == {"mode": "quick", "threads": 1, "device": "cpu"}
+    assert data["settings"] == {"mode": "quick", "threads": 1, "device": "cpu", "keeps_memory": False}
     assert data["limits"]["core_clock"] > 1e8
     assert str(ROOT) not in tiny[1].read_text()
 
@@ -77,6 +77,38 @@ def test_against_itself_and_against_a_faster_past(tiny, tmp_path):
     assert "now / before" in bench("hamming", *options, "--against", tiny[1]).stdout
     done = bench("hamming", *options, "--against", past, expect=1)
     assert "REGRESSION" in done.stdout
+
+
+def test_freed_memory_is_kept_where_that_is_asked(tiny, tmp_path):
+    options = ("--only", "tiny", "--device", "cpu", "--threads", 1, "--keep-memory")
+    done = bench("hamming", *options, "--json", tmp_path / "kept.json", "--against", tiny[1])
+    assert "freed memory kept" in done.stdout
+    assert "keeps_memory: False then, True now" in done.stdout
+    code = """
+import resource, numpy
+from bench.harness.allocator import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    numpy.ones(200 << 20, numpy.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+fresh = faults()
+keep_freed_memory()
+faults()
+print(fresh, faults())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    fresh, kept = map(int, done.stdout.split())
+    assert fresh >= 100
+    assert kept < 10
+
+
+def test_without_glibc_memory_cannot_be_kept(monkeypatch, capsys, nothing_runs):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert main(["hamming", "--only", "tiny", "--device", "cpu", "--keep-memory"]) == 2
+    assert "--keep-memory: needs glibc's malloc" in capsys.readouterr().err
 
 
 def test_profile(tmp_path):

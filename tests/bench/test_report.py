@@ -96,11 +96,34 @@ def test_memory_has_a_column_where_it_was_measured():
     assert "1.23" in out.file.getvalue()
     data = report.record([outcome], {}, {}, {"cpu": "a processor"}, {}, fakes.settings())
     assert [row.get("peak_bytes") for row in data["workloads"][0]["rows"]] == [1234, None, None, None]
-    full = results_table.text(data, full=True)
+    full = results_table.text([data], full=True)
     assert "| memory over the result | answer |" in full
     assert "| 1.23× | ok |" in full
     assert "| – | sampled |" in full
     assert "| missing | not measured: not here: no such package |  |  |  |  |  |" in full
+
+
+def test_runs_are_written_one_after_the_other(tmp_path, capsys):
+    document, full = tmp_path / "README.md", tmp_path / "benchmarks.md"
+    for file in (document, full):
+        file.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    files = []
+    for name, changes in (("a.json", {"threads": 2}), ("b.json", {"keeps_memory": True})):
+        data = report.record([_outcome()], {}, {}, {"cpu": "a processor"}, {}, fakes.settings(**changes))
+        files.append(tmp_path / name)
+        files[-1].write_text(json.dumps(data))
+    assert results_table.main([*map(str, files), str(document), str(full)]) == 0
+    for file in (document, full):
+        text = file.read_text()
+        assert text.startswith("before\n<!-- results -->\n")
+        assert text.endswith("<!-- /results -->\nafter\n")
+        assert "old" not in text
+        first, second = text.index("2 threads, `quick` run;"), text.index("one thread, `quick` run, freed memory kept;")
+        assert first < second
+    assert results_table.main([str(document), str(tmp_path / "c.json")]) == 2
+    assert "run `make bench` first" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        results_table.main([str(document), str(full)])
 
 
 @pytest.mark.parametrize(
