@@ -40,7 +40,8 @@ endfunction()
 add_library(warphash_kernels OBJECT ${CUDA_SOURCES})
 warphash_cuda_kernels(warphash_kernels)
 
-pybind11_add_module(_C_cuda NO_EXTRAS csrc/python/module_cuda.cpp ${CUDA_ENTRIES} $<TARGET_OBJECTS:warphash_kernels>)
+pybind11_add_module(_C_cuda NO_EXTRAS csrc/python/module_cuda.cpp csrc/python/module_cuda_probes.cpp ${CUDA_ENTRIES}
+                    $<TARGET_OBJECTS:warphash_kernels>)
 if(CUDA_SM90A_SOURCES)
   # wgmma needs the architecture's own target, which serves no other.
   add_library(warphash_kernels_sm90a OBJECT ${CUDA_SM90A_SOURCES})

@@ -5,6 +5,18 @@ A limit has a name: `unit` (such as popcount_avx512, int8_amx, multiply_add), or
 `touch:BYTES`, `gather:BYTES`, `row_gather:BYTES`, `row_update:BYTES`, `accumulate:BYTES` for a buffer of that size.
 Rates are per second: operations, bytes (touch: of fresh memory, written once), 64-byte lines, rows of 8 bytes that are
 read, or added to, at random places, products added to float32 sums at random places.
+
+On a GPU the same names mean the same work, with these differences:
+
+- `read`, `write` are those of device memory, whatever the size: caches are emptied before each call. `touch` is
+  `write`, since torch keeps device memory and gives it without clearing.
+- `gather`, `row_gather`, `row_update` find what the first- and second-level caches hold of the buffer there, as a
+  kernel does that goes level by level. All multiprocessors share the table of `row_update`, and add two floats by one
+  instruction (sm_90) or two.
+- `accumulate` adds in shared memory, without atomics, as many sums a block; columns and values come from L2.
+- `affine_min` is on the CUDA cores. Units of its own: `cuda_popcount` (32-bit words), `cuda_b1` and `cuda_int8`
+  (products on tensor cores), `cuda_float32` (multiply-adds of torch's matrix product), `cuda_shared_count` (atomic
+  increments of random words in shared memory: what a histogram does).
 """
 
 from __future__ import annotations
@@ -68,17 +80,25 @@ class CudaProbe:
         self._native = _cuda
 
     def __call__(self, name: str, threads: int) -> float | None:
-        kind, _, size = name.partition(":")
         with torch.cuda.device(self._device):
-            if kind in ("read", "write"):
-                return self._bandwidth(int(size), kind)
-            if kind == "cuda_popcount":
-                return self._native.popc_rate()
-            if kind == "cuda_b1":
-                return self._native.mma_b1_rate()
-            if kind == "cuda_int8":
-                return max(self._native.mma_s8_rate(), self._product(torch.int8))
-            return self._product(torch.float32) if kind == "cuda_float32" else None
+            return self.measured(name)
+
+    def measured(self, name: str) -> float | None:
+        """On the current device; None for what is no limit of a GPU."""
+        kind, _, size = name.partition(":")
+        if kind in ("read", "write", "touch"):
+            return self._bandwidth(int(size), kind)
+        probes = {"gather": "gather_rate", "row_gather": "row_gather_rate", "row_update": "row_update_rate"}
+        probes |= {"accumulate": "accumulate_rate"}
+        if kind in probes:
+            return getattr(self._native, probes[kind])(int(size))
+        units = {"cuda_popcount": "popc_rate", "cuda_b1": "mma_b1_rate", "affine_min": "affine_min_rate"}
+        units |= {"cuda_shared_count": "shared_count_rate"}
+        if kind in units:
+            return getattr(self._native, units[kind])()
+        if kind == "cuda_int8":
+            return max(self._native.mma_s8_rate(), self._product(torch.int8))
+        return self._product(torch.float32) if kind == "cuda_float32" else None
 
     def _time(self, call: Callable[[], object]) -> float:
         from bench.harness.timing import CudaClock
@@ -89,7 +109,7 @@ class CudaProbe:
         return min(clock.run(call, 1)[0] for _ in range(9))
 
     def _bandwidth(self, size: int, kind: str) -> float:
-        # The caches are emptied before each timed call, so that a small buffer too comes from memory: use a large one.
+        # A large buffer, for the caches to play no part and the clock none.
         size = max(size, LARGEST_BUFFER)
         if kind == "read":
             return self._native.copy_bandwidth(size)
@@ -97,7 +117,7 @@ class CudaProbe:
         return size / self._time(target.zero_)
 
     def _product(self, dtype: torch.dtype) -> float:
-        size = 8192
+        size = 4096 if dtype == torch.float32 else 8192  # milliseconds: it is measured often
         a = torch.ones(size, size, dtype=dtype, device=self._device)
         if dtype == torch.int8:
             return size**3 / self._time(lambda: torch._int_mm(a, a.t()))

@@ -344,6 +344,15 @@ __device__ __forceinline__ void atomic_add_4(float* global, float a, float b, fl
 #endif
 }
 
+// Two float16 in a word, each added by itself and rounded to nearest; denormals are kept (sm_80 too).
+__device__ __forceinline__ void atomic_add_halves(unsigned* global, unsigned pair) {
+#if defined(WARPHASH_CUDA_EMULATION)
+  cuda_emulation::atomic_add_halves(global, pair);
+#else
+  asm volatile("red.global.add.noftz.f16x2 [%0], %1;" ::"l"(global), "r"(pair) : "memory");
+#endif
+}
+
 // ---- Tensor cores: d[16 x 8] += a[16 x 32 bytes] * b[32 bytes x 8], called by a whole warp --------------------------
 //
 // With group = lane / 4 and member = lane % 4, registers hold four bytes (32 bits) of a row of a or a column of b:

@@ -54,6 +54,23 @@ __global__ void __launch_bounds__(probe_threads) multiply(const int rounds, unsi
   sink[blockIdx.x * probe_threads + threadIdx.x] = unsigned(sum);
 }
 
+// A token x for all permutations of a thread; the next one is no sum of the one before, or a * x could become an addition.
+__global__ void __launch_bounds__(probe_threads) least_affine(const int rounds, unsigned* sink) {
+  unsigned a[affine_unroll], least[affine_unroll], x = threadIdx.x;
+  const unsigned b = threadIdx.x ^ 0x85ebca6bu;
+#pragma unroll
+  for (int i = 0; i < affine_unroll; ++i) a[i] = 2 * (threadIdx.x + i) + 1, least[i] = ~0u;
+  for (int round = 0; round < rounds; ++round) {
+    x = x * 0x9e3779b1u + unsigned(round);
+#pragma unroll
+    for (int i = 0; i < affine_unroll; ++i) least[i] = min(least[i], a[i] * x + b);
+  }
+  unsigned sum = 0;
+#pragma unroll
+  for (int i = 0; i < affine_unroll; ++i) sum += least[i];
+  sink[blockIdx.x * probe_threads + threadIdx.x] = sum;
+}
+
 }  // namespace
 
 cudaError_t probe_copy(const void* from, void* to, int64_t bytes, int multiprocessors, cudaStream_t stream) {
@@ -69,6 +86,9 @@ cudaError_t probe_mma_b1(int multiprocessors, int rounds, unsigned* sink, cudaSt
 }
 cudaError_t probe_mma_s8(int multiprocessors, int rounds, unsigned* sink, cudaStream_t stream) {
   return launch(multiply<false>, dim3(unsigned(multiprocessors)), dim3(probe_threads), 0, stream, rounds, sink);
+}
+cudaError_t probe_affine_min(int multiprocessors, int rounds, unsigned* sink, cudaStream_t stream) {
+  return launch(least_affine, dim3(unsigned(multiprocessors)), dim3(probe_threads), 0, stream, rounds, sink);
 }
 
 }  // namespace warphash

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits, the model that turns them into times, and the native probes."""
 
+import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from warphash import _C
 
-from bench.harness.limits import LARGEST_BUFFER, SMALLEST_BUFFER, Limits, cpu_probe, label, memory_limit
+from bench.harness.limits import LARGEST_BUFFER, SMALLEST_BUFFER, CudaProbe, Limits, cpu_probe, label, memory_limit
 from bench.harness.model import bounds, named_share, nearest
 from bench.harness.workload import Chain, Need
 
@@ -208,3 +211,52 @@ def test_the_harness_finds_every_probe():
     assert cpu_probe("cuda_int8", 1) is None
     with pytest.raises(AttributeError):
         cpu_probe("no_such_unit", 1)
+
+
+# ---- a GPU's, without one --------------------------------------------------------------------------------
+
+
+class Native:
+    """Stands for the CUDA half: each probe answers with its name."""
+
+    def __getattr__(self, name):
+        return lambda *arguments: (name, *arguments)
+
+
+@pytest.fixture
+def cuda_probe(monkeypatch):
+    from warphash import _load
+
+    monkeypatch.setattr(_load, "_cuda", Native())
+    probe = CudaProbe(torch.device("cuda", 0))
+    monkeypatch.setattr(probe, "_bandwidth", lambda size, kind: (kind, size))
+    monkeypatch.setattr(probe, "_product", lambda dtype: ("product", dtype))
+    return probe
+
+
+def test_names_of_limits_find_the_probes_of_a_gpu(cuda_probe):
+    assert cuda_probe.measured("row_gather:4194304") == ("row_gather_rate", 4194304)
+    assert cuda_probe.measured("row_update:4194304") == ("row_update_rate", 4194304)
+    assert cuda_probe.measured("gather:65536") == ("gather_rate", 65536)
+    assert cuda_probe.measured("accumulate:16384") == ("accumulate_rate", 16384)
+    assert cuda_probe.measured("touch:65536") == ("touch", 65536)
+    assert cuda_probe.measured("affine_min") == ("affine_min_rate",)
+    assert cuda_probe.measured("cuda_shared_count") == ("shared_count_rate",)
+    assert cuda_probe.measured("cuda_float32") == ("product", torch.float32)
+    for name in ("distance_avx2", "int8_amx", "multiply_add", "core_clock"):
+        assert cuda_probe.measured(name) is None
+
+
+def test_probes_that_the_harness_calls_are_in_the_stub():
+    stub = (Path(_C.__file__).parent / "_C_cuda.pyi").read_text()
+    for name in ("row_gather_rate", "row_update_rate", "gather_rate", "accumulate_rate", "affine_min_rate"):
+        assert f"def {name}(" in stub
+
+
+@pytest.mark.parametrize("name", ["hamming", "hashgrid", "lsh", "spgemm"])
+def test_every_workload_has_a_limit_on_a_gpu(name, cuda_probe):
+    """All needs are stated by names that a GPU's probes know, chains whole."""
+    limits = Limits(lambda limit, _: None if cuda_probe.measured(limit) is None else 1.0, threads=1)
+    for workload in importlib.import_module(f"bench.{name}").ROOM.workloads:
+        if "cuda" in workload.devices:
+            assert len(bounds(workload.needs, limits)) == len(workload.needs), workload.name

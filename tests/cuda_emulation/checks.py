@@ -204,6 +204,16 @@ def group_adds(kernels: EmulatedKernels) -> None:
     np.testing.assert_array_equal(sums, [even, 2 * even, odd, 2 * odd, *(x.sum() * factor for factor in (1, 2, 3, 4))])
 
 
+def halves_adds(kernels: EmulatedKernels) -> None:
+    """Sums of small integers are exact in any order; denormals count."""
+    halves = _integers(0, 0, 60, (32, 2), np.float16)
+    halves[::2, 1] = 0
+    halves[6, 1] = 2**-24
+    sums = np.zeros((2, 2), np.float16)
+    kernels.halves_adds(halves.view(np.uint32), sums.view(np.uint32))
+    np.testing.assert_array_equal(sums, [halves[::2].sum(0), halves[1::2].sum(0)])
+
+
 def relaxed_words(kernels: EmulatedKernels) -> None:
     narrow, wide = np.zeros(5, np.uint32), np.zeros(5, np.uint64)
     kernels.relaxed_words(narrow, wide, 5)
@@ -246,6 +256,7 @@ CHECKS: dict[str, Callable[[EmulatedKernels], None]] = {
         atomics,
         floats,
         group_adds,
+        halves_adds,
         relaxed_words,
         cluster_scan,
         copy_out,

@@ -3,7 +3,6 @@
 // what goes past them, and aligned as a device allocator would.
 #include <cstdlib>
 
-#include "common/probes_cuda.cuh"
 #include "hamming/hamming.cuh"
 #include "hamming/lists.cuh"
 
@@ -112,7 +111,3 @@ EMULATED_LAUNCHER(topk, warphash::hamming::emulated_topk);
 EMULATED_LAUNCHER(select_topk, warphash::hamming::emulated_select);
 EMULATED_LAUNCHER(range_search, warphash::hamming::emulated_range);
 EMULATED_LAUNCHER(rank, warphash::hamming::emulated_rank);
-EMULATED_LAUNCHER(probe_copy, warphash::probe_copy);
-EMULATED_LAUNCHER(probe_popc, warphash::probe_popc);
-EMULATED_LAUNCHER(probe_mma_b1, warphash::probe_mma_b1);
-EMULATED_LAUNCHER(probe_mma_s8, warphash::probe_mma_s8);

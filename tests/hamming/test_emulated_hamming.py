@@ -26,7 +26,7 @@ from .emulated_oracle import (
 
 ROOM = "csrc/hamming"
 FILES = ("prepare", "pack", "dense", "count", "select", "topk", "topk_scan", "topk_mma", "merge")
-KERNELS = [*(f"{ROOM}/{name}.cu" for name in FILES), "csrc/common/probes_cuda.cu"]
+KERNELS = [f"{ROOM}/{name}.cu" for name in FILES]
 SOURCES = [*KERNELS, "tests/hamming/emulated_hamming.cpp"]
 
 METRICS = [DISTANCE, JACCARD, SCORE]
@@ -305,24 +305,6 @@ def test_unpack(emulated_kernels: EmulatedKernels) -> None:
         out = np.zeros((rows, bits), np.bool_)
         emulated_kernels.unpack(a, rows, width, bits, out)
         np.testing.assert_array_equal(out, np.unpackbits(a, axis=1, bitorder="little")[:, :bits].astype(np.bool_))
-
-
-def test_device_probes(emulated_kernels: EmulatedKernels) -> None:
-    """They do the work that their rates count."""
-    source = np.random.default_rng(0).integers(0, 256, 16 * 9001, dtype=np.uint8)
-    copy = np.zeros_like(source)
-    emulated_kernels.probe_copy(source, copy, len(source), 1)
-    np.testing.assert_array_equal(copy, source)
-    sink, lanes = np.zeros(1024, np.uint32), np.arange(1024, dtype=np.uint32)
-    emulated_kernels.probe_popc(1, 2, sink)
-    values = np.bitwise_count(lanes[:, None] + np.arange(8, dtype=np.uint32))
-    np.testing.assert_array_equal(sink, (np.bitwise_count(values).astype(np.uint32) + 1).sum(1))
-    for name in ("probe_mma_b1", "probe_mma_s8"):
-        once, twice = np.zeros(1024, np.uint32), np.zeros(1024, np.uint32)
-        getattr(emulated_kernels, name)(1, 1, once)
-        getattr(emulated_kernels, name)(1, 2, twice)
-        assert once.any()
-        np.testing.assert_array_equal(twice, 2 * once)
 
 
 def test_the_oracle_itself() -> None:

@@ -13,7 +13,9 @@ import warphash as wh
 from warphash import _C
 
 PACKAGE = Path(str(wh.__file__)).parent
-CUDA_SOURCE = Path(__file__).parents[2] / "csrc/python/module_cuda.cpp"
+CUDA_SOURCES = [
+    Path(__file__).parents[2] / "csrc/python" / name for name in ("module_cuda.cpp", "module_cuda_probes.cpp")
+]
 
 Signatures = dict[str, list[str]]
 
@@ -54,10 +56,10 @@ def test_stub_of_the_cpu_half() -> None:
         assert stubbed(classes[class_].body) == compiled(getattr(_C, name)), name
 
 
-@pytest.mark.skipif(not CUDA_SOURCE.is_file(), reason="no sources beside the tests")
+@pytest.mark.skipif(not CUDA_SOURCES[0].is_file(), reason="no sources beside the tests")
 def test_stub_of_the_cuda_half() -> None:
     """It does not load on every torch, so the stub is compared with the source."""
-    text = CUDA_SOURCE.read_text()
+    text = "".join(source.read_text() for source in CUDA_SOURCES)
     defined = {}
     for part in text.split("module.def(")[1:]:
         definition = part.partition("module.def(")[0]

@@ -147,6 +147,16 @@ inline void atomic_add_group(float* address, std::initializer_list<float> values
   for (float value : values) atomicAdd(address++, value);
 }
 
+// ---- red.f16x2 ------------------------------------------------------------------------------------------------------
+
+inline void atomic_add_halves(unsigned* address, unsigned pair) {
+  const auto sum = [](unsigned a, unsigned b) -> unsigned {
+    const auto value = [](unsigned bits) { return static_cast<float>(std::bit_cast<_Float16>(uint16_t(bits))); };
+    return std::bit_cast<uint16_t>(static_cast<_Float16>(value(a) + value(b)));  // exact before it is rounded
+  };
+  atomic(address, [=](unsigned old) { return sum(old, pair) | sum(old >> 16, pair >> 16) << 16; });
+}
+
 // ---- mma.sync -------------------------------------------------------------------------------------------------------
 
 // What one register of a row of A and one of a column of B add to the sum.

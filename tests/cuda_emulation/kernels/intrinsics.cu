@@ -67,6 +67,12 @@ __global__ void group_adds_kernel(const float* __restrict__ x, float* sums) {
   atomic_add_4(sums + 4, v, 2 * v, 3 * v, 4 * v);
 }
 
+// halves [32], two float16 each -> sums [2]: of even and of odd lanes
+__global__ void halves_adds_kernel(const unsigned* __restrict__ halves, unsigned* sums) {
+  int lane = threadIdx.x;
+  atomic_add_halves(sums + lane % 2, halves[lane]);
+}
+
 // Blocks of one thread: each waits for the words of the block before, so that word i becomes i + 1.
 __global__ void relaxed_words_kernel(unsigned* narrow, u64* wide) {
   unsigned before = 0;
@@ -95,6 +101,10 @@ cudaError_t atomics(const unsigned* x, unsigned* narrow, unsigned long long* wid
 
 cudaError_t floats(const float* x, const float* y, float* floats, cudaStream_t stream) {
   return launch(floats_kernel, 1, 32, 0, stream, x, y, floats);
+}
+
+cudaError_t halves_adds(const unsigned* halves, unsigned* sums, cudaStream_t stream) {
+  return launch(halves_adds_kernel, 1, 32, 0, stream, halves, sums);
 }
 
 cudaError_t group_adds(const float* x, float* sums, cudaStream_t stream) {

@@ -58,6 +58,7 @@ cudaError_t integers(const unsigned* x, const unsigned* y, unsigned* integers, c
 cudaError_t atomics(const unsigned* x, unsigned* narrow, unsigned long long* wide, cudaStream_t stream);
 cudaError_t floats(const float* x, const float* y, float* floats, cudaStream_t stream);
 cudaError_t group_adds(const float* x, float* sums, cudaStream_t stream);
+cudaError_t halves_adds(const unsigned* halves, unsigned* sums, cudaStream_t stream);
 // narrow, wide [blocks], zeros: become 1, 2, ... and the same times 2^40.
 cudaError_t relaxed_words(unsigned* narrow, unsigned long long* wide, int blocks, cudaStream_t stream);
 // Not allowed: a group of two that begins at an odd float.

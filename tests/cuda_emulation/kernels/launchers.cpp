@@ -17,6 +17,7 @@ EMULATED_LAUNCHER(integers, warphash::demo::integers);
 EMULATED_LAUNCHER(atomics, warphash::demo::atomics);
 EMULATED_LAUNCHER(floats, warphash::demo::floats);
 EMULATED_LAUNCHER(group_adds, warphash::demo::group_adds);
+EMULATED_LAUNCHER(halves_adds, warphash::demo::halves_adds);
 EMULATED_LAUNCHER(relaxed_words, warphash::demo::relaxed_words);
 EMULATED_LAUNCHER(unaligned_adds, warphash::demo::unaligned_adds);
 EMULATED_LAUNCHER(cluster_scan, warphash::demo::cluster_scan);
