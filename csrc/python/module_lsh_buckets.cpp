@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@ namespace py = pybind11;
 namespace {
 
 using namespace warphash::lsh;
+
+using Longs = py::array_t<int64_t, py::array::c_style>;
 
 // NumPy has no bfloat16: its bits come as uint16.
 ValueType type_of(const py::array& values) {
@@ -64,10 +67,34 @@ py::array bucket_gather_sum_on(const std::string& isa, const py::array& table, c
                 [&, from = table.data()](void* to) { bucket_gather_sum(level, rows, from, to); });
 }
 
+// order [T, N], offsets [T, buckets + 1], codes [T, Q] of int64 -> numbers of candidates [Q], candidates.
+py::tuple bucket_query_on(const std::string& isa, const Longs& order, const Longs& offsets, const Longs& codes) {
+  if (order.ndim() != 2 || offsets.ndim() != 2 || codes.ndim() != 2 || offsets.shape(0) != order.shape(0) ||
+      codes.shape(0) != order.shape(0) || offsets.shape(1) == 0)
+    throw py::value_error("order, offsets and codes must be [T, N], [T, buckets + 1] and [T, Q]");
+  const warphash::Isa level = isa_named(isa);
+  const Table table = {order.data(), offsets.data(), order.shape(0), order.shape(1), offsets.shape(1) - 1};
+  Longs counts(codes.shape(1));
+  int64_t* to = counts.mutable_data();
+  std::vector<std::vector<int64_t>> found;
+  {
+    py::gil_scoped_release release;
+    found = bucket_query(level, table, codes.data(), codes.shape(1), to);
+  }
+  size_t total = 0;
+  for (const std::vector<int64_t>& block : found) total += block.size();
+  Longs candidates(static_cast<py::ssize_t>(total));
+  int64_t* next = candidates.mutable_data();
+  for (const std::vector<int64_t>& block : found) next = std::copy(block.begin(), block.end(), next);
+  return py::make_tuple(counts, candidates);
+}
+
 }  // namespace
 
 void bind_lsh_buckets(py::module_& module) {
   py::module_ kernels = module.attr("kernels");
+  kernels.def("lsh_bucket_query", bucket_query_on, py::arg("isa"), py::arg("order"), py::arg("offsets"),
+              py::arg("codes"));
   kernels.def("lsh_bucket_sum", bucket_sum_on, py::arg("isa"), py::arg("values"), py::arg("codes"),
               py::arg("num_buckets"));
   kernels.def("lsh_bucket_gather_sum", bucket_gather_sum_on, py::arg("isa"), py::arg("table"), py::arg("codes"));

@@ -61,6 +61,10 @@ class _Kernels(ModuleType):
     @staticmethod
     def lsh_bbit_pack(isa: str, signatures: ArrayLike, bits: SupportsIndex) -> NDArray[np.uint8]: ...
     @staticmethod
+    def lsh_bucket_query(
+        isa: str, order: ArrayLike, offsets: ArrayLike, codes: ArrayLike
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+    @staticmethod
     def lsh_bucket_sum(
         isa: str, values: ArrayLike, codes: ArrayLike, num_buckets: SupportsIndex
     ) -> NDArray[np.generic]: ...

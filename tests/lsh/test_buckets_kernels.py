@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -174,6 +175,49 @@ def test_lists_of_every_number_of_tables_are_merged(tables: int) -> None:
     for query in range(300):
         expected = (named == asked[:, query : query + 1]).any(0).nonzero().flatten()
         assert torch.equal(found[offsets[query] : offsets[query + 1]], expected)
+
+
+def unions(order: np.ndarray, offsets: np.ndarray, asked: np.ndarray) -> list[list[int]]:
+    """The distinct items of each query's buckets, ascending."""
+
+    def union(query: np.ndarray) -> list[int]:
+        buckets = [order[t, offsets[t, code] : offsets[t, code + 1]] for t, code in enumerate(query)]
+        return np.unique(np.concatenate(buckets)).tolist()
+
+    return [union(query) for query in asked.T]
+
+
+def looked_up(isa: str, order: np.ndarray, offsets: np.ndarray, asked: np.ndarray) -> list[list[int]]:
+    counts, found = _C.kernels.lsh_bucket_query(isa, order, offsets, asked)
+    assert counts.sum() == len(found)
+    return [part.tolist() for part in np.split(found, counts.cumsum()[:-1])]
+
+
+@pytest.mark.parametrize("sizes", [(0, 1), (0, 9), (7, 18), (15, 17), (30, 34), (0, 100), (500, 3000)])
+@pytest.mark.parametrize("tables", [1, 2, 3, 5, 8, 13])
+def test_lists_of_every_length_are_merged(isa: str, tables: int, sizes: tuple[int, int]) -> None:
+    random = np.random.default_rng(tables)
+    counts = random.integers(*sizes, (tables, 20), endpoint=True)
+    items = max(1, int(counts.sum(1).max()))
+    offsets = np.concatenate([np.zeros((tables, 1), np.int64), counts.cumsum(1)], 1)
+    order = np.zeros((tables, items), np.int64)
+    for below in (items + 1, 3 * items + 5, 2**31 - 1):
+        numbers = np.arange(below) if below < 10**6 else np.unique(random.integers(0, below, 2 * items))
+        for t, code in itertools.product(range(tables), range(20)):
+            part = order[t, offsets[t, code] : offsets[t, code + 1]]
+            part[:] = np.sort(random.permutation(numbers)[: len(part)])
+        asked = random.integers(0, 20, (tables, 70))
+        assert looked_up(isa, order, offsets, asked) == unions(order, offsets, asked)
+
+
+@pytest.mark.parametrize("large", [2**31 - 2, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 3, 2**62, -1, -(2**31)])
+@pytest.mark.parametrize("place", [0, 7, 8, 16, 39])
+def test_numbers_of_any_size_are_looked_up(isa: str, place: int, large: int) -> None:
+    order = np.arange(120, dtype=np.int64).reshape(3, 40)
+    order[1, place] = large
+    order.sort(1)
+    offsets = np.array([[0, 40]] * 3)
+    assert looked_up(isa, order, offsets, np.zeros((3, 2), np.int64)) == [np.unique(order).tolist()] * 2
 
 
 @pytest.mark.usefixtures("threads")

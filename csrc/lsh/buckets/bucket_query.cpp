@@ -3,7 +3,7 @@
 // each table. A block's offsets are read first of all, its runs are asked for some queries ahead.
 //
 // A bucket's items stand in ascending order, since the sort is stable. So the lists of a query's tables are merged two by
-// two, equal heads once.
+// two, equal heads once: in vectors (merge_runs.h) or, without such instructions or where numbers need more than 31 bits, here.
 #include <algorithm>
 #include <cstdint>
 #include <new>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "common/memory.h"
 #include "common/parallel.h"
 #include "lsh/buckets/buckets.h"
 
@@ -64,12 +65,26 @@ void merge_both(const int64_t* from, const List* lists, int64_t* to, List* merge
   merged[1] = {c.begin, second - (to + c.begin)};
 }
 
+using MergeRuns = int64_t (*)(Run* runs, int64_t count, int32_t* from, int32_t* to, int64_t* out);
+
+// None where numbers are merged one by one, or one list stands alone.
+MergeRuns vector_merge(Isa isa, int64_t tables) {
+  require(isa);
+  if (tables == 1) return nullptr;
+  switch (isa) {
+    case Isa::scalar: return nullptr;
+    case Isa::avx2: return merge_runs_avx2;
+    default: return merge_runs_avx512;
+  }
+}
+
 class Lookup {
  public:
-  explicit Lookup(const Table& table) : table_(table), lists_(static_cast<size_t>(table.tables)) {}
+  Lookup(const Table& table, MergeRuns merge_runs)
+      : table_(table), merge_runs_(merge_runs), runs_(static_cast<size_t>(table.tables)), lists_(runs_.size()) {}
 
   void append(const int64_t* codes, int64_t queries, int64_t query, std::vector<int64_t>& out, int64_t& count) {
-    from_.clear();
+    int64_t total = 0, room = run_multiple;
     for (int64_t t = 0; t < table_.tables; ++t) {
       const int64_t code = codes[t * queries + query];
       if (code < 0 || code >= table_.buckets)
@@ -78,22 +93,14 @@ class Lookup {
       const Range range = bucket(t, code);
       if (range.begin < 0 || range.end < range.begin || range.end > table_.items)
         throw std::invalid_argument("table has offsets that do not ascend from 0 to its number of items");
-      const int64_t* order = table_.order + t * table_.items;
-      lists_[static_cast<size_t>(t)] = {static_cast<int64_t>(from_.size()), range.end - range.begin};
-      from_.insert(from_.end(), order + range.begin, order + range.end);
+      const int64_t items = range.end - range.begin;
+      runs_[static_cast<size_t>(t)] = {table_.order + t * table_.items + range.begin, items, room - run_multiple};
+      total += items;
+      room += (items + run_multiple - 1) / run_multiple * run_multiple;
     }
-    to_.resize(from_.size());
-    for (size_t lists = lists_.size(); lists > 1; lists = (lists + 1) / 2) {
-      size_t pair = 0;
-      for (; 2 * pair + 3 < lists; pair += 2) merge_both(from_.data(), &lists_[2 * pair], to_.data(), &lists_[pair]);
-      for (; 2 * pair + 1 < lists; ++pair)
-        lists_[pair] = merge(from_.data(), lists_[2 * pair], lists_[2 * pair + 1], to_.data());
-      if (2 * pair < lists)
-        lists_[pair] = merge(from_.data(), lists_[2 * pair], {lists_[2 * pair].begin, 0}, to_.data());
-      from_.swap(to_);
-    }
-    count = lists_[0].count;
-    out.insert(out.end(), from_.begin(), from_.begin() + count);
+    const size_t before = out.size();
+    if (merge_runs_ == nullptr || !merge_in_vectors(total, room, out)) merge_one_by_one(total, out);
+    count = static_cast<int64_t>(out.size() - before);
   }
 
   // Room for the items of queries [begin, end), and the offsets in the cache.
@@ -119,8 +126,10 @@ class Lookup {
       if (code < 0 || code >= table_.buckets) continue;
       const Range range = bucket(t, code);
       if (range.begin < 0 || range.end > table_.items) continue;
-      for (int64_t i = range.begin; i < std::min(range.end, range.begin + 32); i += 8)
-        __builtin_prefetch(table_.order + t * table_.items + i);
+      const int64_t* items = table_.order + t * table_.items;
+      const uintptr_t end = reinterpret_cast<uintptr_t>(items + std::min(range.end, range.begin + 32));
+      for (uintptr_t line = reinterpret_cast<uintptr_t>(items + range.begin) / 64 * 64; line < end; line += 64)
+        __builtin_prefetch(reinterpret_cast<const void*>(line));
     }
   }
 
@@ -130,15 +139,52 @@ class Lookup {
     return {offsets[0], offsets[1]};
   }
 
+  // False where the numbers are too large for it.
+  bool merge_in_vectors(int64_t total, int64_t room, std::vector<int64_t>& out) {
+    const size_t room_bytes = static_cast<size_t>(room) * sizeof(int32_t);
+    if (narrow_from_.size() < room_bytes)
+      narrow_from_ = AlignedBuffer(room_bytes * 3 / 2), narrow_to_ = AlignedBuffer(room_bytes * 3 / 2);
+    from_.resize(std::max(from_.size(), static_cast<size_t>(total + run_multiple)));
+    const int64_t count =
+        merge_runs_(runs_.data(), table_.tables, narrow_from_.as<int32_t>(), narrow_to_.as<int32_t>(), from_.data());
+    if (count < 0) return false;
+    out.insert(out.end(), from_.begin(), from_.begin() + count);
+    return true;
+  }
+
+  void merge_one_by_one(int64_t total, std::vector<int64_t>& out) {
+    from_.resize(std::max(from_.size(), static_cast<size_t>(total)));
+    to_.resize(from_.size());
+    int64_t place = 0;
+    for (size_t t = 0; t < runs_.size(); ++t) {
+      lists_[t] = {place, runs_[t].count};
+      place = std::copy_n(runs_[t].numbers, runs_[t].count, from_.begin() + place) - from_.begin();
+    }
+    for (size_t lists = lists_.size(); lists > 1; lists = (lists + 1) / 2) {
+      size_t pair = 0;
+      for (; 2 * pair + 3 < lists; pair += 2) merge_both(from_.data(), &lists_[2 * pair], to_.data(), &lists_[pair]);
+      for (; 2 * pair + 1 < lists; ++pair)
+        lists_[pair] = merge(from_.data(), lists_[2 * pair], lists_[2 * pair + 1], to_.data());
+      if (2 * pair < lists)
+        lists_[pair] = merge(from_.data(), lists_[2 * pair], {lists_[2 * pair].begin, 0}, to_.data());
+      from_.swap(to_);
+    }
+    out.insert(out.end(), from_.begin(), from_.begin() + lists_[0].count);
+  }
+
   const Table& table_;
+  MergeRuns merge_runs_;
+  AlignedBuffer narrow_from_, narrow_to_;
   std::vector<int64_t> from_, to_;
+  std::vector<Run> runs_;
   std::vector<List> lists_;
 };
 
 }  // namespace
 
-std::vector<std::vector<int64_t>> bucket_query(const Table& table, const int64_t* codes, int64_t queries,
+std::vector<std::vector<int64_t>> bucket_query(Isa isa, const Table& table, const int64_t* codes, int64_t queries,
                                                int64_t* counts) {
+  const MergeRuns merge_runs = vector_merge(isa, table.tables);
   const int64_t blocks = (queries + block_queries - 1) / block_queries;
   std::vector<std::vector<int64_t>> found(static_cast<size_t>(blocks));
   if (table.tables == 0) {
@@ -147,7 +193,7 @@ std::vector<std::vector<int64_t>> bucket_query(const Table& table, const int64_t
   }
   try {
     parallel_tasks_if(queries * table.tables > 256, blocks, [&](int64_t block) {
-      Lookup lookup(table);
+      Lookup lookup(table, merge_runs);
       const int64_t end = std::min(queries, (block + 1) * block_queries);
       lookup.reserve(codes, queries, block * block_queries, end, found[static_cast<size_t>(block)]);
       for (int64_t query = block * block_queries; query < end; ++query) {

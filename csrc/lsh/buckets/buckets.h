@@ -36,8 +36,21 @@ struct Table {
 // The distinct items, ascending, of a query's buckets in all tables, one list a block of queries; counts [queries]. codes
 // [tables, queries]. Throws std::out_of_range where a code is not in [0, buckets), std::invalid_argument where offsets are
 // not those of a table.
-std::vector<std::vector<int64_t>> bucket_query(const Table& table, const int64_t* codes, int64_t queries,
+std::vector<std::vector<int64_t>> bucket_query(Isa isa, const Table& table, const int64_t* codes, int64_t queries,
                                                int64_t* counts);
+
+// Ascending numbers of one bucket; place: where they go in a merge's room, a multiple of run_multiple.
+struct Run {
+  const int64_t* numbers;
+  int64_t count, place;
+};
+constexpr int64_t run_multiple = 16;
+
+// Of one instruction set: the distinct numbers of all runs, ascending, to room for run_multiple more than the runs have;
+// how many; the runs are overwritten. from, to: aligned to 64 bytes, with room for the runs, each rounded up to
+// run_multiple, and run_multiple more. -1, and the runs as they were, where a number is not in [0, 2^31 - 1).
+int64_t merge_runs_avx2(Run* runs, int64_t count, int32_t* from, int32_t* to, int64_t* out);
+int64_t merge_runs_avx512(Run* runs, int64_t count, int32_t* from, int32_t* to, int64_t* out);
 
 // ---- Sums -----------------------------------------------------------------------------------------------------------
 

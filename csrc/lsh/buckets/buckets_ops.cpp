@@ -27,8 +27,8 @@ std::tuple<Tensor, Tensor> bucket_query_cpu(const Tensor& order, const Tensor& o
   Tensor row_starts = empty_on_cpu({operands.queries + 1}, ScalarType::Long);
   int64_t* starts = row_starts.mutable_data_ptr<int64_t>();
   starts[0] = 0;
-  const auto found =
-      bucket_query(operands.table, operands.codes.const_data_ptr<int64_t>(), operands.queries, starts + 1);
+  const auto found = bucket_query(chosen_isa(), operands.table, operands.codes.const_data_ptr<int64_t>(),
+                                  operands.queries, starts + 1);
   std::partial_sum(starts, starts + operands.queries + 1, starts);
   Tensor candidates = empty_on_cpu({starts[operands.queries]}, ScalarType::Long);
   int64_t* to = candidates.mutable_data_ptr<int64_t>();
