@@ -304,6 +304,10 @@ def _bucket_workloads() -> list[Workload]:
             items=queries,
             read=_query_bytes(tables, queries, each),
             written=8.0 * queries * tables * each,
+            # Of each run the line of its offsets, and those of its items, which begin anywhere in a line.
+            arithmetic={
+                memory_limit("gather", 8.0 * tables * (items + (1 << 16))): queries * tables * (2 + (each - 1) / 8)
+            },
             targets=(Faster("torch eager", 3.8), Faster("NumPy", 13.0)),
             mine=our_query(),
         ),
