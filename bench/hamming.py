@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bench import hamming_inputs as make
+from bench.hamming_gpu_peers import GPU_PEERS
 from bench.hamming_inputs import Search
 from bench.hamming_other_peers import (
     ASYMMETRIC_PEERS,
@@ -48,6 +49,7 @@ from bench.harness.workload import (
     Need,
     NoSlower,
     OfLimit,
+    Rate,
     Room,
     Target,
     Workload,
@@ -97,6 +99,7 @@ def _search_workload(
     facts: dict[str, Any] | None = None,
     traffic: float | None = None,
     drawn: bool = True,
+    devices: tuple[str, ...] = ("cpu", "cuda"),
 ) -> Workload:
     queries, codes, bits = sizes
     pairs = float(queries) * codes
@@ -115,6 +118,7 @@ def _search_workload(
         check=check,
         targets=targets,
         mode=mode,
+        devices=devices,
         facts={"queries": queries, "codes": codes, "bits": bits, "column": column} | (facts or {}),
     )
 
@@ -148,7 +152,6 @@ def _topk_targets(queries: int, bits: int, k: int) -> tuple[Target, ...]:
         Faster("FAISS", 1.5),
         OfLimit(0.8),
         Faster("FAISS GPU", 30, device="cuda"),
-        OfLimit(0.85, device="cuda"),
     )
 
 
@@ -209,6 +212,34 @@ def _topk_workloads() -> list[Workload]:
     return found
 
 
+def _cuda_workloads() -> list[Workload]:
+    """So large that a GPU's launches and merges play no part: 512 MiB of codes, or some 10^9 pairs."""
+    found = []
+    for queries, millions, bits, target, against_faiss in (
+        (1, 16, 256, OfLimit(0.85, device="cuda"), 30),
+        (1000, 4, 64, Rate(4e12), 10),
+        (1000, 4, 256, Rate(1.5e12), 10),
+        (1000, 4, 1024, Rate(0.4e12), 10),
+    ):
+        sizes = (queries, millions * MILLION, bits)
+        found.append(
+            _search_workload(
+                "topk",
+                partial(make.random_search, queries=queries, codes=millions * MILLION, bits=bits),
+                sizes,
+                (*ALGORITHMS, *TOPK_PEERS, *GPU_PEERS),
+                solve_topk,
+                check_topk,
+                extra="k=10",
+                mode=QUICK,
+                group="10 nearest of many random codes",
+                targets=(target, Faster("FAISS GPU", against_faiss, device="cuda")),
+                devices=("cuda",),
+            )
+        )
+    return found
+
+
 def _other_workloads() -> list[Workload]:
     found = []
     for bits, mode in ((256, QUICK), (64, FULL)):
@@ -236,6 +267,11 @@ def _other_workloads() -> list[Workload]:
                 solve_histogram,
                 check_equal,
                 mode=mode,
+                needs=(
+                    _read_need((32 + MILLION) * bits / 8),
+                    _compare_need(32.0 * MILLION, bits),
+                    Need({"cuda_shared_count": 32.0 * MILLION}),
+                ),
             )
         )
         rows, columns = 512, 16 * 1024
@@ -321,6 +357,7 @@ ROOM = Room(
     item="codes",
     operation="64-bit words compared",
     workloads=(
+        *_cuda_workloads(),
         *_topk_workloads(),
         *_other_workloads(),
         *(_rows_workload(what, bits, mode) for what in ("pack", "unpack") for bits, mode in ((256, QUICK), (64, FULL))),

@@ -47,7 +47,7 @@ def _prepared(part: Sample, call: Callable[[], Any], answer: Callable[[Any], Any
     return Prepared(call, answer, part.inputs, part.share, note)
 
 
-def _pair(result: Any) -> tuple[np.ndarray, np.ndarray]:
+def pair(result: Any) -> tuple[np.ndarray, np.ndarray]:
     """(distances, indices) as arrays."""
     first, second = (np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value) for value in result[:2])
     return first, second
@@ -73,7 +73,7 @@ def faiss_flat(search: Search, settings: Settings) -> Prepared:
         times[use_heap] = time.perf_counter() - start
     index.use_heap = min(times, key=times.__getitem__)
     return _prepared(
-        part, lambda: index.search(queries, search.k), _pair, "IndexBinaryFlat, the faster of use_heap=True and False"
+        part, lambda: index.search(queries, search.k), pair, "IndexBinaryFlat, the faster of use_heap=True and False"
     )
 
 
@@ -85,7 +85,7 @@ def faiss_gpu_flat(search: Search, settings: Settings) -> Prepared:
     queries, database = search.arrays()
     index = faiss.GpuIndexBinaryFlat(faiss.StandardGpuResources(), search.bits)
     index.add(database)
-    return Prepared(lambda: index.search(queries, search.k), _pair, note="GpuIndexBinaryFlat")
+    return Prepared(lambda: index.search(queries, search.k), pair, note="GpuIndexBinaryFlat")
 
 
 # ---- USearch, NumKong ------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def numba_parallel(search: Search, settings: Settings) -> Prepared:
         order = np.argsort(kept, axis=1, kind="stable")[:, : search.k]
         return np.take_along_axis(kept, order, 1), np.take_along_axis(places, order, 1)
 
-    return _prepared(part, call, _pair, "compiled by Numba, parallel")
+    return _prepared(part, call, pair, "compiled by Numba, parallel")
 
 
 # Codes of a piece of the database: temporaries of whole columns would be fetched from the system anew at every call.
@@ -229,7 +229,7 @@ def numpy_bitwise(search: Search, settings: Settings) -> Prepared:
             indices.append(best)
         return np.array(distances), np.array(indices)
 
-    return _prepared(part, call, _pair, "bitwise_count and argpartition, by pieces that fit the cache")
+    return _prepared(part, call, pair, "bitwise_count and argpartition, by pieces that fit the cache")
 
 
 def pure_python(search: Search, settings: Settings) -> Prepared:
@@ -290,7 +290,7 @@ def _torch_rows(search: Search, settings: Settings, rate: float, row: Distances,
         ]
         return torch.stack([one.values for one in found]), torch.stack([one.indices for one in found])
 
-    return _prepared(part, call, _pair, note)
+    return _prepared(part, call, pair, note)
 
 
 def torch_swar(search: Search, settings: Settings) -> Prepared:
@@ -332,7 +332,7 @@ def torch_product(search: Search, settings: Settings) -> Prepared:
         return ((search.bits - best.values) / 2).to(torch.int32), indices.gather(1, best.indices)
 
     return _prepared(
-        part, call, _pair, "codes unpacked to ±1 beforehand (16 to 32 times their memory), one product, topk"
+        part, call, pair, "codes unpacked to ±1 beforehand (16 to 32 times their memory), one product, topk"
     )
 
 

@@ -27,6 +27,7 @@ from bench.harness.workload import (
     Need,
     NoSlower,
     OfLimit,
+    Rate,
     Room,
     Target,
     Workload,
@@ -35,15 +36,17 @@ from bench.hashgrid_inputs import Encoding, Shape, encoding
 from bench.hashgrid_ours import (
     closeness,
     level,
+    our_double_backward,
     ours,
     solve_backward,
     solve_both_backward,
+    solve_double_backward,
     solve_eikonal,
     solve_encode,
     solve_train,
     solve_train_with_x,
 )
-from bench.hashgrid_peers import BACKWARD_PEERS, EIKONAL_PEERS, encode_peers, train_peers
+from bench.hashgrid_peers import BACKWARD_PEERS, DOUBLE_BACKWARD_PEERS, EIKONAL_PEERS, encode_peers, train_peers
 
 LARGE = Shape()
 SMALL = Shape(log2_rows=14)
@@ -107,6 +110,8 @@ def _workload(
     name: str = "",
     targets: Sequence[Target] = (),
     drawn: bool = False,
+    devices: tuple[str, ...] = ("cpu", "cuda"),
+    mine: Contestant | None = None,
 ) -> Workload:
     points = float(shape.points)
     x, rows = points * shape.dims * 4, points * shape.components * shape.dtype.itemsize
@@ -119,7 +124,7 @@ def _workload(
         name=name or _title(what, shape, extra),
         group=group,
         make=partial(encoding, shape=shape),
-        contestants=(ours(solve), *contestants),
+        contestants=(mine or ours(solve), *contestants),
         needs=_needs(shape, gathers=gathers, updates=updates, read=read, written=written),
         items=points,
         operations=passes * shape.corner_reads if drawn else 0.0,
@@ -128,6 +133,7 @@ def _workload(
         check=check,
         targets=targets,
         mode=mode,
+        devices=devices,
         facts={
             "points": shape.points,
             "dims": shape.dims,
@@ -152,6 +158,7 @@ def _encode(
     compiled: bool = False,
     drawn: bool = False,
     tolerance: float = 4e-3,
+    devices: tuple[str, ...] = ("cpu", "cuda"),
 ) -> Workload:
     own = (level("avx2"), level("scalar", modes=(FULL, NAMED))) if levels else ()
     return _workload(
@@ -168,7 +175,47 @@ def _encode(
         name=name,
         targets=targets,
         drawn=drawn,
+        devices=devices,
     )
+
+
+def _cuda_workloads() -> list[Workload]:
+    """As many points as a GPU wants, with the rates that the model of an H200 lets one ask for."""
+    shape = replace(LARGE, points=1 << 20)
+    gpu = partial(_workload, shape=shape, mode=QUICK, devices=("cuda",), updates=True)
+    encode = partial(_encode, mode=QUICK, devices=("cuda",))
+    return [
+        encode(shape, compiled=True, targets=(Rate(1.1e9),)),
+        encode(replace(shape, dtype=torch.float16), tolerance=2e-2, targets=(Rate(1.3e9),)),
+        gpu(
+            "backward to table",
+            solve=solve_backward,
+            check=closeness(4e-3),
+            contestants=BACKWARD_PEERS,
+            group="backward to the table alone",
+            gathers=False,
+            targets=(Rate(0.6e9),),
+        ),
+        gpu(
+            "encode and backward to x and table",
+            solve=solve_train_with_x,
+            check=closeness(4e-3, MOST),
+            contestants=train_peers(True),
+            group="encode, then backward",
+            gathers=True,
+            targets=(Rate(0.35e9),),
+        ),
+        gpu(
+            "double backward",
+            solve=solve_double_backward,
+            check=closeness(2e-2, MOST),
+            contestants=DOUBLE_BACKWARD_PEERS,
+            group="backward of dL/dx alone: to points, table and what comes from above",
+            gathers=True,
+            targets=(Rate(0.25e9),),
+            mine=our_double_backward(),
+        ),
+    ]
 
 
 def _encode_workloads() -> list[Workload]:
@@ -281,6 +328,7 @@ ROOM = Room(
     item="points",
     operation="rows read or added to",
     workloads=(
+        *_cuda_workloads(),
         *_encode_workloads(),
         *_derivative_workloads(),
         _encode(Shape(log2_rows=10, points=1 << 10), NAMED, name="tiny encode", levels=True, drawn=True),

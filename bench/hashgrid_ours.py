@@ -118,6 +118,35 @@ def solve_eikonal(inputs: Encoding) -> Any:
     )
 
 
+def second_derivative(encode: Callable[..., torch.Tensor], inputs: Encoding, tables: list[torch.Tensor]) -> Any:
+    """A call that goes back through dL/dx, made before: gradients to points, what came from above, and tables."""
+    x = inputs.x.detach().requires_grad_()
+    gradient = inputs.gradient.detach().requires_grad_()
+    tables = [table.detach().requires_grad_() for table in tables]
+    (slope,) = torch.autograd.grad(encode(x, tables), x, gradient, create_graph=True)
+    above = inputs.x - 0.5  # what comes back for dL/dx: anything of its size that is not constant
+    return lambda: torch.autograd.grad(slope, (x, gradient, *tables), above, retain_graph=True)
+
+
+def _double_backward(inputs: Encoding) -> Any:
+    import warphash
+
+    return second_derivative(
+        lambda x, tables: warphash.hashgrid.encode(x, tables[0], inputs.spec), inputs, [inputs.table]
+    )
+
+
+def solve_double_backward(inputs: Encoding) -> Any:
+    return _double_backward(inputs)()
+
+
+def our_double_backward() -> Contestant:
+    """The first derivative is made before."""
+    return Contestant(
+        "warphash", lambda inputs, settings: Prepared(_double_backward(inputs), as_arrays), devices=("cpu", "cuda")
+    )
+
+
 # ---- checks ----------------------------------------------------------------------------------------------
 
 

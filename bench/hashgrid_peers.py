@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from bench.harness.workload import FULL, NAMED, Contestant, Prepared, Settings, Unavailable
 from bench.hashgrid_inputs import PRIMES, Encoding
 from bench.hashgrid_numba import numba_backward, numba_encode, numba_train
-from bench.hashgrid_ours import as_arrays, eikonal_step
+from bench.hashgrid_ours import as_arrays, eikonal_step, second_derivative
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,16 @@ WAYS = {"embedding_bag": sum_by_bag, "index_select": sum_by_select}
 FASTER = "the faster of embedding_bag and index_select"
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def _seconds(call: Callable[[], Any], device: torch.device) -> float:
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     call()
+    wait()
     start = time.perf_counter()
     call()
+    wait()
     return time.perf_counter() - start
 
 
@@ -134,7 +140,7 @@ def _best(make: Callable[[Encoding, LevelSum], Callable[[], Any]], problem: Enco
     times = {}
     for name, way in WAYS.items():
         try:
-            times[name] = _seconds(make(few, way))
+            times[name] = _seconds(make(few, way), problem.x.device)
         except (RuntimeError, NotImplementedError):  # a dtype that one of them does not know
             continue
     if not times:
@@ -213,6 +219,19 @@ def eager_eikonal(problem: Encoding, settings: Settings) -> Prepared:
     return _prepared(part, call, "autograd twice, index_select")
 
 
+def eager_double_backward(problem: Encoding, settings: Settings) -> Prepared:
+    """embedding_bag has no second derivative, and neither has torch.compile."""
+    part = sample(problem, settings, 3e4 * settings.threads)
+    forward = partial(encode, part.problem, sum_by_select)
+    back = second_derivative(forward, part.problem, part.problem.level_tables())
+
+    def call() -> Any:
+        of_x, of_gradient, *of_tables = back()
+        return of_x, of_gradient, torch.cat(of_tables)
+
+    return _prepared(part, call, "autograd, index_select; the first derivative made before")
+
+
 # ---- who takes part --------------------------------------------------------------------------------------
 
 BOTH = ("cpu", "cuda")
@@ -240,4 +259,5 @@ BACKWARD_PEERS = (
     Contestant("Numba", numba_backward),
     Contestant(EAGER, eager_backward, devices=BOTH, baseline=True),
 )
+DOUBLE_BACKWARD_PEERS = (Contestant(EAGER, eager_double_backward, devices=BOTH, baseline=True),)
 EIKONAL_PEERS = (Contestant(EAGER, eager_eikonal, devices=BOTH, baseline=True),)

@@ -15,7 +15,19 @@ from typing import Any
 import torch
 
 from bench.harness.limits import memory_limit
-from bench.harness.workload import FULL, NAMED, QUICK, Contestant, Faster, Need, OfLimit, Room, Target, Workload
+from bench.harness.workload import (
+    FULL,
+    NAMED,
+    QUICK,
+    Contestant,
+    Faster,
+    Need,
+    OfLimit,
+    Room,
+    Target,
+    Within,
+    Workload,
+)
 from bench.lsh_bucket_peers import QUERY_PEERS, SUM_PEERS
 from bench.lsh_bucket_peers import SORT_PEERS as BUCKET_SORT_PEERS
 from bench.lsh_inputs import (
@@ -77,11 +89,14 @@ def _workload(
     hollow: bool = False,
     mine: Contestant | None = None,
     devices: tuple[str, ...] = ("cpu", "cuda"),
+    counts: float = 0.0,
 ) -> Workload:
+    """counts: in a GPU's shared memory."""
     needs = [
         Need({memory_limit("read", read): read}),
         Need({memory_limit("write", written): written}),
         *([Need(arithmetic)] if arithmetic else ()),
+        *([Need({"cuda_shared_count": counts})] if counts else ()),
     ]
     return Workload(
         name=name,
@@ -107,13 +122,24 @@ ROWS, DIM = 1 << 19, 128
 
 
 def _simhash(
-    bits: int, mode: str, *, dtype: torch.dtype = torch.float32, rows: int = ROWS, dim: int = DIM, name: str = ""
+    bits: int,
+    mode: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    rows: int = ROWS,
+    dim: int = DIM,
+    name: str = "",
+    devices: tuple[str, ...] = ("cpu", "cuda"),
 ) -> Workload:
     single = dtype == torch.float32
     products = float(rows) * dim * bits
     extra = "" if single else f" {str(dtype).removeprefix('torch.')}"
     targets = (Faster("FAISS", 3.5), Faster("torch eager", 3.5), Faster("NumPy", 2.0), OfLimit(0.75))
     fast = (Faster("FAISS", 6.0 if bits == 64 else 10.0, ours="warphash (fast)", isa="amx"),)
+    read = products / bits * dtype.itemsize
+    # The exact mode's chains of multiply-adds are done by the CUDA cores, which float32 rows keep from memory speed.
+    of_memory = OfLimit(0.75, ours="warphash (fast)", device="cuda", limit=memory_limit("read", read))
+    gpu = (of_memory, OfLimit(0.75, device="cuda")) if devices == ("cuda",) else ()
     return _workload(
         name or f"simhash {dim} -> {bits}b N={rows // 1024}K{extra}",
         "SimHash",
@@ -122,12 +148,13 @@ def _simhash(
         few_bits_differ if single else partial(few_bits_differ, share=2e-2),
         (FAST(exact=False), *(SIMHASH_PEERS if single else HALF_PEERS)),
         items=rows,
-        read=products / bits * dtype.itemsize,
+        read=read,
         written=rows * bits / 8,
         arithmetic=dict.fromkeys(MULTIPLY_ADDS, products),
-        targets=(*targets, *(fast if bits in (64, 256) else ())) if single and rows == ROWS and dim == DIM else (),
+        targets=(*targets, *(fast if bits in (64, 256) else ())) if single and rows == ROWS and dim == DIM else gpu,
         mode=mode,
         drawn=products,
+        devices=devices,
     )
 
 
@@ -153,22 +180,33 @@ def _rotation(what: str, tables: int, mode: str, *, rows: int = ROWS, dim: int =
     )
 
 
-def _sort(mode: str, *, heads: int, rows: int, targets: Sequence[Target] = ()) -> Workload:
+def _sort(
+    mode: str,
+    *,
+    heads: int,
+    rows: int,
+    targets: Sequence[Target] = (),
+    dtype: torch.dtype = torch.float32,
+    devices: tuple[str, ...] = ("cpu", "cuda"),
+) -> Workload:
     bits, dim = 7, 64
     total = float(heads) * rows
+    extra = "" if dtype == torch.float32 else f" {str(dtype).removeprefix('torch.')}"
     return _workload(
-        f"sort_lsh {heads} x {rows // 1024}K x {dim}, {bits} planes",
+        f"sort_lsh {heads} x {rows // 1024}K x {dim}, {bits} planes{extra}",
         "sorting by code",
-        partial(vectors, heads=heads, rows=rows, dim=dim, bits=bits),
+        partial(vectors, heads=heads, rows=rows, dim=dim, bits=bits, dtype=dtype),
         solve_sort,
         sizes_alike,
         SORT_PEERS,
         items=total,
-        read=total * dim * 4,
+        read=total * dim * dtype.itemsize,
         written=total * 16,
         arithmetic=dict.fromkeys(MULTIPLY_ADDS, total * dim * bits),
+        counts=total,
         targets=targets,
         mode=mode,
+        devices=devices,
     )
 
 
@@ -188,7 +226,14 @@ def _minhash(count: int, mode: str, name: str = "") -> Workload:
         read=4.0 * count * LENGTH,
         written=4.0 * count * PERMUTATIONS,
         arithmetic=dict.fromkeys(MINIMA, steps),
-        targets=(Faster("datasketch", 75), Faster("rensa", 2.0), Faster("Numba", 1.8), OfLimit(0.8, limit=MINIMA[0]))
+        targets=(
+            Faster("datasketch", 75),
+            Faster("rensa", 2.0),
+            Faster("Numba", 1.8),
+            OfLimit(0.8, limit=MINIMA[0]),
+            Within(0.27e-3),
+            OfLimit(0.7, limit=MINIMA[0], device="cuda"),
+        )
         if not name
         else (),
         mode=mode,
@@ -259,7 +304,9 @@ def _sketch_workloads(count: int = 100_000) -> list[Workload]:
 # ---- buckets ---------------------------------------------------------------------------------------------
 
 
-def _bucket_sort(bits: int, dtype: torch.dtype, times: tuple[float, float], mode: str = QUICK) -> Workload:
+def _bucket_sort(
+    bits: int, dtype: torch.dtype, times: tuple[float, float], mode: str = QUICK, targets: Sequence[Target] = ()
+) -> Workload:
     tables, items = 8, 1 << 20
     count = float(tables * items)
     return _workload(
@@ -272,7 +319,8 @@ def _bucket_sort(bits: int, dtype: torch.dtype, times: tuple[float, float], mode
         items=count,
         read=count * dtype.itemsize,
         written=count * 16 + tables * 8.0 * (1 << bits),
-        targets=(Faster("torch eager", times[0]), Faster("NumPy", times[1]), Faster("Numba", 1.0)),
+        counts=count * math.ceil(bits / 12),  # by up to twelve bits a pass
+        targets=(Faster("torch eager", times[0]), Faster("NumPy", times[1]), Faster("Numba", 1.0), *targets),
         mode=mode,
     )
 
@@ -292,7 +340,7 @@ def _bucket_workloads() -> list[Workload]:
 
     return [
         _bucket_sort(8, torch.uint8, (13.0, 5.0)),
-        _bucket_sort(16, torch.int32, (12.0, 4.0)),
+        _bucket_sort(16, torch.int32, (12.0, 4.0), targets=(Within(90e-6),)),
         _bucket_sort(22, torch.int32, (3.8, 8.0)),
         _workload(
             f"bucket_query {queries // 1000}K x {tables} tables of 1M",
@@ -326,11 +374,23 @@ def _bucket_workloads() -> list[Workload]:
     ]
 
 
+def _cuda_workloads() -> list[Workload]:
+    """As many rows as a GPU wants, and heads as attention has them there."""
+    gpu = ("cuda",)
+    rows = 1 << 20
+    return [
+        *(_simhash(bits, QUICK, rows=rows, devices=gpu) for bits in (64, 128, 256)),
+        *(_simhash(bits, QUICK, rows=rows, dtype=torch.bfloat16, devices=gpu) for bits in (64, 256)),
+        _sort(QUICK, heads=32, rows=1 << 15, dtype=torch.bfloat16, devices=gpu, targets=(Within(60e-6),)),
+    ]
+
+
 ROOM = Room(
     name="lsh",
     item="rows",
     operation="multiply-adds, or minima",
     workloads=(
+        *_cuda_workloads(),
         *(_simhash(bits, QUICK) for bits in (64, 128, 256)),
         _simhash(256, FULL, dtype=torch.bfloat16),
         _simhash(64, FULL, rows=1 << 16, dim=768),

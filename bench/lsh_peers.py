@@ -193,18 +193,21 @@ def torch_sort(problem: Vectors, settings: Settings, compiled: bool = False) -> 
     bits = problem.bits
     device = problem.x.device
     table = torch.tensor([_gray_rank(code) for code in range(1 << bits)], device=device)
+    planes = problem.planes.to(problem.x.dtype)
     weights = 2 ** torch.arange(bits, device=device)
     places = torch.arange(problem.x.shape[-2], device=device)
 
     def recipe(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        codes = ((x @ problem.planes >= 0) * weights).sum(-1)
+        codes = ((x @ planes >= 0) * weights).sum(-1)
         ranks, order = table[codes].sort(dim=-1, stable=True)
         inverse = torch.empty_like(order).scatter_(-1, order, places.expand_as(order))
         edges = torch.arange((1 << bits) + 1, device=device).expand(*x.shape[:-2], -1)
         return order, inverse, torch.searchsorted(ranks, edges.contiguous())
 
     call: Callable[[torch.Tensor], Any] = torch.compile(recipe, dynamic=False) if compiled else recipe
-    return Prepared(lambda: call(problem.x), as_arrays, note="bits, ranks, stable sort, scatter")
+    same = planes.dtype == problem.planes.dtype
+    note = "bits, ranks, stable sort, scatter" + ("" if same else "; rounded planes, so other codes")
+    return Prepared(lambda: call(problem.x), as_arrays if same else None, note=note)
 
 
 def _gray_rank(code: int) -> int:

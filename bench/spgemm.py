@@ -21,6 +21,7 @@ from bench.harness.workload import (
     Chain,
     Contestant,
     Faster,
+    MeanFaster,
     Need,
     NoSlower,
     OfLimit,
@@ -66,6 +67,9 @@ Check = Callable[[Any, Any, Any], str | None]
 ACCUMULATE = "accumulate:16384"
 WHOLE = "result and sums"
 TWICE_THE_THREADS = Faster("warphash, one thread", 1.6, threads=2)
+# On a GPU: against the fastest of cuSPARSE's algorithms.
+ON_A_GPU = (Faster("cuSPARSE", 0.9, device="cuda"), OfLimit(0.2, device="cuda"), Peak(1.25, device="cuda"))
+COMPARED = ("R-MAT 14 squared", "random 2^17 x 8 squared", "stencil 64^3 squared", "250 queries by 200K documents")
 MAPPED = 32 << 20  # bytes from which the C library asks the system for each array
 
 # Graphs by name: the matrix, its entries, what its square needs.
@@ -144,7 +148,7 @@ def _square(
 ) -> Workload:
     matrix, entries, size = graph
     measured = group != "small products" and mode != NAMED
-    whole = (Peak(1.1), OfLimit(0.5), TWICE_THE_THREADS) if measured else ()
+    whole = (Peak(1.1), OfLimit(0.5), TWICE_THE_THREADS, *ON_A_GPU) if measured else ()
     return _workload(
         f"{name} squared",
         group,
@@ -174,7 +178,7 @@ def _wide(queries: int, mode: str) -> Workload:
         size,
         read=8.0 * (entries + ENTRIES_OF_DOCUMENTS),
         written=float(size.written),
-        targets=(Faster("MKL", 4.0), *_at_one_thread(SciPy=5.0), Peak(1.1), OfLimit(0.5)),
+        targets=(Faster("MKL", 4.0), *_at_one_thread(SciPy=5.0), Peak(1.1), OfLimit(0.5), *ON_A_GPU),
         mode=mode,
         small=SMALL_INPUT,
     )
@@ -280,7 +284,14 @@ ROOM = Room(
             "R-MAT 14",
             RMAT_14,
             1 << 14,
-            (Faster("MKL", 2.5), Faster("torch CSR", 3.5), Faster("GraphBLAS", 5.0), *_at_one_thread(SciPy=3.5)),
+            (
+                Faster("MKL", 2.5),
+                Faster("torch CSR", 3.5),
+                Faster("GraphBLAS", 5.0),
+                *_at_one_thread(SciPy=3.5),
+                MeanFaster("cuSPARSE", 1.5, COMPARED),
+                Faster("cuSPARSE ALG1", 2.0, device="cuda"),
+            ),
             column="R-MAT 14",
         ),
         _square("R-MAT 16", RMAT_16, 1 << 16, (Faster("MKL", 2.2), *_at_one_thread(SciPy=2.4)), mode=FULL),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contestants for sparse products: SciPy, MKL, torch, GraphBLAS, CuPy, and a hash product in Numba."""
+"""Contestants for sparse products: SciPy, MKL, torch, GraphBLAS, CuPy, cuSPARSE, and a hash product in Numba."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bench.harness.workload import Contestant, Prepared, Settings, Unavailable
+from bench.spgemm_cusparse import CUSPARSE_PEERS
 from bench.spgemm_inputs import Csr, Product
 from bench.spgemm_ours import BOTH, as_matrix
 
@@ -111,7 +112,7 @@ def cupy_product(problem: Product, settings: Settings) -> Prepared:
         )
         for matrix in (problem.a, problem.b)
     )
-    return Prepared(lambda: a @ b, lambda found: as_matrix(found.get()), note="cuSPARSE")
+    return Prepared(lambda: a @ b, lambda found: as_matrix(found.get()), note="cuSPARSE, its default")
 
 
 # ---- Numba -----------------------------------------------------------------------------------------------
@@ -254,5 +255,6 @@ PRODUCT_PEERS = (
     Contestant("GraphBLAS", graphblas_product),
     Contestant("Numba", numba_product),
     Contestant("CuPy", cupy_product, devices=("cuda",)),
+    *CUSPARSE_PEERS,
 )
 SEMIRING_PEERS = (Contestant("GraphBLAS", graphblas_product), Contestant("Numba", numba_product, baseline=True))

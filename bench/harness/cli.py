@@ -19,14 +19,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import ROOMS
-from bench.harness import allocator, compare, machine, memory, profile, report
+from bench.harness import allocator, compare, machine, memory, model, profile, report
 from bench.harness.limits import LARGEST_BUFFER, Limits, memory_limit
-from bench.harness.runner import WRONG, Outcome, apply_limits, run
+from bench.harness.runner import WRONG, Outcome, apply_limits, first_line, run
 from bench.harness.targets import judge
 from bench.harness.timing import Clock, CudaClock, HostClock
 from bench.harness.workload import FULL, QUICK, Room, Settings, Unavailable, Workload, chosen
 
 FINE, BAD_RESULT, BAD_CALL = 0, 1, 2
+NO_TIME = "no time left"
+
+# A buffer that the second-level cache of every GPU we know holds, and no first-level cache.
+IN_L2 = 16 << 20
 
 # Cores that others may take before the figures are called doubtful.
 BUSY = 0.2
@@ -58,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--profile", type=Path, metavar="DIR", help="trace ours and the baselines instead of timing them")
     out.add_argument("--against", type=Path, metavar="FILE", help="compare with an earlier --json file")
     out.add_argument("--tolerance", type=float, default=0.15, help="slower than this is a regression (default 0.15)")
+    out.add_argument("--within", type=float, metavar="SECONDS", help="begin no further workload after so many seconds")
+    out.add_argument(
+        "--keep-going", action="store_true", help="go on after a workload in which our own call has failed; exit code 1"
+    )
     out.add_argument("--only", metavar="PATTERN", help="workloads whose name has this part (* and ? allowed)")
     out.add_argument("--list", action="store_true", help="name the workloads and contestants, run nothing")
     return out
@@ -157,24 +165,42 @@ def _list(rooms: Sequence[Room], picked: Sequence[tuple[Room, Workload]], consol
 
 
 def _run_all(
-    picked: Sequence[tuple[Room, Workload]], settings: Settings, clock: Clock, limits: Limits, console: Console
-) -> list[Outcome]:
+    picked: Sequence[tuple[Room, Workload]],
+    settings: Settings,
+    clock: Clock,
+    limits: Limits,
+    console: Console,
+    *,
+    within: float = math.inf,
+    keep_going: bool = False,
+) -> tuple[list[Outcome], dict[str, str]]:
+    """Outcomes, and why there is none of a workload: no time left for it, or our own call failed."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    outcomes = []
+    outcomes, lacking = [], {}
+    end = time.monotonic() + within
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(picked))
         for room, workload in picked:
+            if time.monotonic() > end:
+                lacking[workload.name] = NO_TIME
+                continue
             progress.update(task, description=workload.name)
             start = time.perf_counter()
             try:
                 outcomes.append(run(workload, settings, clock, room.name))
             except Unavailable as error:
                 console.print(f"left out: {workload.name}: {error}", style="yellow", highlight=False)
+            except Exception as error:
+                if not keep_going:
+                    raise
+                lacking[workload.name] = first_line(error)
+                console.print(f"failed: {workload.name}: {first_line(error)}", style="red", highlight=False)
+                continue
             limits.refresh(memory=False)
             progress.advance(task)
             if not console.is_terminal:
                 console.print(f"{workload.name}: {time.perf_counter() - start:.1f} s", highlight=False)
-    return outcomes
+    return outcomes, lacking
 
 
 def _roofs(rooms: Sequence[Room], limits: Limits, caches: dict[str, int], threads: int, device: str) -> dict[str, str]:
@@ -191,7 +217,9 @@ def _roofs(rooms: Sequence[Room], limits: Limits, caches: dict[str, int], thread
             for level in ("l2", "l3")
             if level in caches
         }
-        limits.rate(far.replace("read", "gather"))
+    limits.rate(far.replace("read", "gather"))
+    if device == "cuda":
+        limits.rate(memory_limit("gather", IN_L2))
     for limit in (*levels.values(), *(limit for room in rooms for limit in room.levels.values())):
         limits.rate(limit)
     return levels
@@ -216,12 +244,24 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
     if options.profile:
         profile.run(picked, settings, options.profile, out)
         return FINE
-    limits = Limits.of(settings.device, settings.threads)
+    limits = Limits.of(settings.device, settings.threads, forgiving=options.keep_going)
     described = machine.describe(settings.device, settings.threads)
     levels = _roofs(rooms, limits, described["caches"], settings.threads, settings.device.type)
+    if settings.device.type == "cuda":
+        # A moment there, and what a failing call leaves of the device may measure nothing.
+        for name in sorted({name for _, workload in picked for name in model.names(workload.needs)}):
+            limits.rate(name)
     clock: Clock = CudaClock(settings.device) if settings.device.type == "cuda" else HostClock()
-    outcomes = _run_all(picked, settings, clock, limits, progress)
-    if options.memory or options.full:
+    outcomes, lacking = _run_all(
+        picked,
+        settings,
+        clock,
+        limits,
+        progress,
+        within=math.inf if options.within is None else options.within,
+        keep_going=options.keep_going,
+    )
+    if options.memory or options.full or settings.device.type == "cuda":
         memory.measure(outcomes, settings)
     apply_limits(outcomes, limits)
     limits.refresh()
@@ -229,10 +269,12 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
     isa = str(described["features"].get("isa", ""))
     verdicts = judge(outcomes, isa, settings, limits)
     described["cores_taken_by_others"] = max(described["cores_taken_by_others"], machine.cores_taken_by_others())
-    data = report.record(outcomes, verdicts, limits.known(), described, machine.versions(), settings)
+    data = report.record(outcomes, verdicts, limits.known(), described, machine.versions(), settings, lacking)
     out.print(_heading(described, settings), highlight=False)
     for room in rooms:
         report.tables(room, [outcome for outcome in outcomes if outcome.room == room.name], verdicts, out)
+    for name, reason in lacking.items():
+        out.print(f"not measured: {name}: {reason}", style="yellow", highlight=False, markup=False)
     report.limits_table(limits, out)
     out.print("* given less work and scaled; 'sampled': the answer was checked on that part", style="dim")
     if options.json:
@@ -243,7 +285,8 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
     _warn(described, outcomes, out)
     bad = [row for outcome in outcomes for row in outcome.rows if row.check == WRONG]
     regressed = _compare(earlier, data, options.tolerance, out) if earlier is not None else False
-    return BAD_RESULT if bad or regressed else FINE
+    failed = any(reason != NO_TIME for reason in lacking.values())
+    return BAD_RESULT if bad or regressed or failed else FINE
 
 
 def _warn(described: dict[str, Any], outcomes: Sequence[Outcome], out: Console) -> None:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.harness.report import SCHEMA, seconds_text
+from bench.harness.report import SCHEMA
+from bench.harness.texts import seconds_text
 
 
 class Unreadable(Exception):

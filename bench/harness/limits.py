@@ -130,23 +130,33 @@ class Limits:
     The largest counts: the machine can do that much, and whatever else runs on it only lowers a measurement.
     """
 
-    def __init__(self, probe: Probe, threads: int) -> None:
+    def __init__(self, probe: Probe, threads: int, forgiving: bool = False) -> None:
+        """forgiving: what cannot be measured is absent, as on a GPU that an earlier error has brought down."""
         self._probe = probe
         self._threads = threads
+        self._forgiving = forgiving
         self._rates: dict[str, float | None] = {}
 
     @classmethod
-    def of(cls, device: torch.device, threads: int) -> Limits:
+    def of(cls, device: torch.device, threads: int, forgiving: bool = False) -> Limits:
         try:
             import warphash  # noqa: F401
         except ImportError as error:
             raise Unavailable(f"the package is not built: {error}") from error
-        return cls(CudaProbe(device) if device.type == "cuda" else cpu_probe, threads)
+        return cls(CudaProbe(device) if device.type == "cuda" else cpu_probe, threads, forgiving)
+
+    def _measured(self, name: str) -> float | None:
+        try:
+            return self._probe(name, self._threads)
+        except RuntimeError:
+            if not self._forgiving:
+                raise
+            return None
 
     def rate(self, name: str) -> float | None:
         """Units a second, or None where the machine lacks the unit."""
         if name not in self._rates:
-            self._rates[name] = self._probe(name, self._threads)
+            self._rates[name] = self._measured(name)
         return self._rates[name]
 
     def refresh(self, *, memory: bool = True) -> None:
@@ -154,7 +164,7 @@ class Limits:
         for name, before in self._rates.items():
             if ":" in name and not memory:
                 continue
-            now = self._probe(name, self._threads) if before is not None else None
+            now = self._measured(name) if before is not None else None
             if now is not None and before is not None:
                 self._rates[name] = max(before, now)
 

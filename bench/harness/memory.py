@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peak memory of contestants: the most that one call takes at once beside its inputs, in a process of its own.
 
-A process for each, because allocators keep what they have had: after another's call nobody's peak could be told.
+A process for each, because allocators keep what they have had: after another's call nobody's peak could be told. On a
+GPU torch's own allocator tells it, in this process.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bench.harness.runner import Outcome
-from bench.harness.workload import FULL, Settings, Unavailable
+from bench.harness.workload import FULL, Contestant, Settings, Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 600  # more than any call takes that a bench would wait for
@@ -62,12 +64,38 @@ def _peak(room: str, workload: str, contestant: str, threads: int) -> int | None
         return None
 
 
+def peak_on_device(measured: Contestant, inputs: Any, settings: Settings) -> int | None:
+    """Bytes that torch's allocator gives out at most in a call; None for who has memory from elsewhere."""
+    call = measured.prepare(inputs, settings).call
+    call()
+    torch.cuda.synchronize(settings.device)
+    torch.cuda.reset_peak_memory_stats(settings.device)
+    before = torch.cuda.memory_allocated(settings.device)
+    result = call()
+    torch.cuda.synchronize(settings.device)
+    peak = torch.cuda.max_memory_allocated(settings.device) - before
+    del result
+    return peak or None
+
+
+def _measure_on_device(outcome: Outcome, settings: Settings) -> None:
+    contestants = {contestant.name: contestant for contestant in outcome.workload.contestants}
+    try:
+        inputs = outcome.workload.make(settings.device)
+        for row in outcome.rows:
+            if row.timing is not None:
+                row.peak = peak_on_device(contestants[row.contestant], inputs, settings)
+    except RuntimeError:  # too little memory is left, or an earlier error has brought the device down
+        return
+
+
 def measure(outcomes: Sequence[Outcome], settings: Settings) -> None:
     """Writes the peak of each row of the workloads that can tell."""
-    if settings.device.type != "cpu":
-        return
     for outcome in outcomes:
         if outcome.workload.small is None:
+            continue
+        if settings.device.type == "cuda":
+            _measure_on_device(outcome, settings)
             continue
         for row in outcome.rows:
             if row.timing is not None:

@@ -50,6 +50,12 @@ def bounds(needs: Iterable[Need | Chain], limits: Limits, units: frozenset[str] 
     return [bound for bound in found if bound is not None]
 
 
+def names(needs: Iterable[Need | Chain]) -> set[str]:
+    """Of all limits that the needs speak of."""
+    flat = [part for need in needs for part in (need.needs if isinstance(need, Chain) else (need,))]
+    return {name for need in flat for name in (*need.amounts, *need.told)}
+
+
 def nearest(needs: Iterable[Need | Chain], limits: Limits, units: frozenset[str] | None = None) -> Bound | None:
     """The need that takes longest: whatever is done, a call takes that time. None: the machine has no unit for any."""
     return max(bounds(needs, limits, units), key=lambda bound: bound.seconds, default=None)

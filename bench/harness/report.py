@@ -16,25 +16,10 @@ from rich.text import Text
 from bench.harness.limits import Limits, label
 from bench.harness.runner import OK, SAMPLED, WRONG, Outcome, Row
 from bench.harness.targets import Verdict
+from bench.harness.texts import rate_text, seconds_text
 from bench.harness.workload import Room, Settings
 
 SCHEMA = 1
-
-
-def seconds_text(seconds: float) -> str:
-    """Three digits and a unit that fits: 12.3 ms."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}" if seconds < 1000 * scale else f"{seconds / scale:.0f} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
-
-
-def rate_text(rate: float) -> str:
-    """Three digits in thousands, millions or thousands of millions a second."""
-    for unit, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if rate >= scale:
-            return f"{rate / scale:.3g} {unit}"
-    return f"{rate:.3g}"
 
 
 def _percent(share: float | None) -> str:
@@ -179,8 +164,9 @@ def record(
     machine: Mapping[str, Any],
     programs: Mapping[str, str],
     settings: Settings,
+    lacking: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Everything measured, as plain data."""
+    """Everything measured, as plain data. lacking: workloads that were not, and why."""
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -193,6 +179,7 @@ def record(
         "machine": dict(machine),
         "versions": dict(programs),
         "limits": dict(limits),
+        "lacking": dict(lacking or {}),
         "workloads": [
             {
                 "room": outcome.room,

@@ -58,7 +58,7 @@ class Outcome:
         return self.rows[0]
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
@@ -97,11 +97,11 @@ def run(workload: Workload, settings: Settings, clock: Clock, room: str = "") ->
             prepared, result = _start(contestant, inputs, settings)
             row.check, row.reason = _check(workload, inputs, prepared, result, ours_answer)
         except (ImportError, Unavailable) as error:
-            row.reason = "not here: " + (str(error) if isinstance(error, Unavailable) else _first_line(error))
+            row.reason = "not here: " + (str(error) if isinstance(error, Unavailable) else first_line(error))
         except Exception as error:
             if index == 0:
                 raise
-            row.reason = "failed: " + _first_line(error)
+            row.reason = "failed: " + first_line(error)
         else:
             row.share, row.note = prepared.share, prepared.note
             ready[contestant.name] = prepared

@@ -121,9 +121,38 @@ class Peak:
     """Target: ours takes at most `times` the bytes of its result at once, the result with them; inputs do not count."""
 
     times: float
+    device: str = "cpu"
 
 
-Target = Faster | OfLimit | NoSlower | Peak
+@dataclass(frozen=True)
+class Rate:
+    """Target: at least so many items a second."""
+
+    least: float
+    ours: str = ""
+    device: str = "cuda"
+
+
+@dataclass(frozen=True)
+class Within:
+    """Target: a call takes at most so many seconds."""
+
+    seconds: float
+    ours: str = ""
+    device: str = "cuda"
+
+
+@dataclass(frozen=True)
+class MeanFaster:
+    """Target: at least `times` as fast as `than`, as the geometric mean of the workloads named."""
+
+    than: str
+    times: float
+    over: tuple[str, ...]
+    device: str = "cuda"
+
+
+Target = Faster | OfLimit | NoSlower | Peak | Rate | Within | MeanFaster
 
 
 @dataclass(frozen=True)

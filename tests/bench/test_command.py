@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m bench` as a user calls it: table, JSON, picture, comparison, profile, exit codes."""
 
+import importlib.util
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,10 @@ from bench.harness import cli
 from bench.harness.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
+
+_spec = importlib.util.spec_from_file_location("bench_fakes", Path(__file__).with_name("fakes.py"))
+fakes = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fakes)
 
 
 def bench(*arguments, expect=0):
@@ -109,6 +115,40 @@ def test_without_glibc_memory_cannot_be_kept(monkeypatch, capsys, nothing_runs):
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert main(["hamming", "--only", "tiny", "--device", "cpu", "--keep-memory"]) == 2
     assert "--keep-memory: needs glibc's malloc" in capsys.readouterr().err
+
+
+def sums(monkeypatch, *workloads):
+    """The command on a room of sums."""
+    monkeypatch.setattr(cli, "load_rooms", lambda names: [fakes.room(*workloads)])
+    monkeypatch.setattr(cli.Limits, "of", lambda *_, **__: fakes.fake_limits())
+
+
+def test_a_run_ends_in_time_and_says_what_it_left_out(monkeypatch, capsys, tmp_path):
+    def slow(device):
+        time.sleep(0.3)
+        return [1.0] * 10
+
+    sums(monkeypatch, fakes.workload("the first", make=slow), fakes.workload("the second"))
+    file = tmp_path / "out.json"
+    assert main(["--device", "cpu", "--threads", "1", "--within", "0.1", "--json", str(file)]) == 0
+    data = json.loads(file.read_text())
+    assert [workload["name"] for workload in data["workloads"]] == ["the first"]
+    assert data["lacking"] == {"the second": "no time left"}
+    assert "not measured: the second: no time left" in capsys.readouterr().out
+
+
+def test_a_failing_call_ends_the_run_or_is_told_at_its_end(monkeypatch, capsys, tmp_path):
+    def broken(values):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
+
+    sums(monkeypatch, fakes.workload("broken", solve=broken), fakes.workload("whole"))
+    arguments = ["--device", "cpu", "--threads", "1", "--json", str(tmp_path / "out.json")]
+    with pytest.raises(RuntimeError, match="illegal"):
+        main(arguments)
+    assert main([*arguments, "--keep-going"]) == 1
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert [workload["name"] for workload in data["workloads"]] == ["whole"]
+    assert data["lacking"] == {"broken": "RuntimeError: CUDA error: an illegal memory access was encountered"}
 
 
 def test_profile(tmp_path):

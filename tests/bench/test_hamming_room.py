@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Hamming room's checks notice wrong answers, and its inputs are what they say."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +112,22 @@ def test_needs_grow_with_the_work():
     assert large.needs[1].amounts["distance_avx512"] == 4 * small.needs[1].amounts["distance_avx512"]
     assert small.needs[1].amounts["distance_avx512"] == 32 * 2**20
     assert small.items == 32 * 2**20
+
+
+def test_numba_counts_on_a_gpu_as_we_do():
+    """By Numba's simulator, which must be asked for before Numba is loaded."""
+    pytest.importorskip("numba")
+    code = """
+import numpy as np
+from bench.hamming_numba_cuda import THREADS, distances, grid
+generator = np.random.default_rng(1)
+queries, codes = (generator.integers(-2**31, 2**31, (rows, 2), dtype=np.int32) for rows in (3, 300))
+out = np.full((3, 300), -1, np.int16)
+distances[grid(3, 300), THREADS](queries, codes, out)
+expected = np.bitwise_count((queries[:, None] ^ codes).view(np.uint32)).sum(2)
+assert np.array_equal(out, expected), (out, expected)
+"""
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

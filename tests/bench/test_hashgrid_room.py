@@ -66,6 +66,7 @@ def test_eager_torch_encodes_half_tables_as_we_do(dtype):
         (hashgrid_ours.solve_train, partial(hashgrid_peers.eager_train, with_x=False), 1.0),
         (hashgrid_ours.solve_train_with_x, partial(hashgrid_peers.eager_train, with_x=True), hashgrid.MOST),
         (hashgrid_ours.solve_eikonal, hashgrid_peers.eager_eikonal, hashgrid.MOST),
+        (hashgrid_ours.solve_double_backward, hashgrid_peers.eager_double_backward, hashgrid.MOST),
     ],
 )
 def test_eager_torch_differentiates_as_we_do(problem, solve, prepare, rows):

@@ -12,7 +12,7 @@ import torch
 from warphash import _C
 
 from bench.harness.limits import LARGEST_BUFFER, SMALLEST_BUFFER, CudaProbe, Limits, cpu_probe, label, memory_limit
-from bench.harness.model import bounds, named_share, nearest
+from bench.harness.model import bounds, named_share, names, nearest
 from bench.harness.workload import Chain, Need
 
 RATES = {"fast": 100.0, "slow": 10.0, "read:65536": 1000.0}
@@ -211,6 +211,25 @@ def test_the_harness_finds_every_probe():
     assert cpu_probe("cuda_int8", 1) is None
     with pytest.raises(AttributeError):
         cpu_probe("no_such_unit", 1)
+
+
+def test_what_fails_is_absent_where_that_is_allowed():
+    def probe(name, threads):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    assert Limits(probe, threads=1, forgiving=True).rate("fast") is None
+    with pytest.raises(RuntimeError, match="illegal"):
+        Limits(probe, threads=1).rate("fast")
+    answers = iter([2.0, None])
+    found = Limits(lambda name, threads: next(answers) or probe(name, threads), threads=1, forgiving=True)
+    assert found.rate("fast") == 2.0
+    found.refresh()
+    assert found.rate("fast") == 2.0
+
+
+def test_names_of_all_limits_of_needs():
+    needs = [Need({"fast": 1.0}, told={"slow": 1.0}), Chain("levels", [Need({"read:65536": 1.0})])]
+    assert names(needs) == {"fast", "slow", "read:65536"}
 
 
 # ---- a GPU's, without one --------------------------------------------------------------------------------

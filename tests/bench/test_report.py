@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from bench.harness import compare, machine, plot, report, runner
+from bench.harness import compare, machine, plot, report, runner, texts
 from bench.harness.timing import Timing
 
 _spec = importlib.util.spec_from_file_location("bench_fakes", Path(__file__).with_name("fakes.py"))
@@ -130,7 +130,7 @@ def test_runs_are_written_one_after_the_other(tmp_path, capsys):
     ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs"), (7e-9, "7 ns"), (1234.0, "1234 s")]
 )
 def test_times_are_written_with_a_fitting_unit(seconds, text):
-    assert report.seconds_text(seconds) == text
+    assert texts.seconds_text(seconds) == text
 
 
 def test_picture_is_drawn(tmp_path, data):

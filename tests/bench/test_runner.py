@@ -6,11 +6,12 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.harness import runner
 from bench.harness.targets import judge
 from bench.harness.timing import HostClock
-from bench.harness.workload import Contestant, Faster, NoSlower, OfLimit, Peak, chosen
+from bench.harness.workload import Contestant, Faster, MeanFaster, NoSlower, OfLimit, Peak, Rate, Within, chosen
 
 _spec = importlib.util.spec_from_file_location("bench_fakes", Path(__file__).with_name("fakes.py"))
 fakes = importlib.util.module_from_spec(_spec)
@@ -159,3 +160,55 @@ def test_targets_of_memory():
     assert _verdicts(outcome) == []
     outcome.ours.peak = 1150
     assert _verdicts(outcome) == [False, True]
+
+
+# ---- targets of a GPU ------------------------------------------------------------------------------------
+
+GPU = torch.device("cuda")
+
+
+def _judged(*outcomes):
+    found = judge(outcomes, "avx512", fakes.settings(device=GPU), fakes.fake_limits())
+    return [verdict for outcome in outcomes for verdict in found[outcome.workload.name]]
+
+
+def test_targets_of_a_rate():
+    """Ten items in five seconds are two a second."""
+    (met, missed) = _judged(_timed("a", 5.0, 1.0, (Rate(2.0), Rate(2.1))))
+    assert (met.met, missed.met) == (True, False)
+    assert (met.text, met.found) == ("warphash: at least 2 a second", "2")
+    peer = _judged(_timed("a", 5.0, 1.0, (Rate(10.0, ours="Peer"), Rate(10.0, ours="Nobody"))))
+    assert [(verdict.met, verdict.text) for verdict in peer] == [(True, "Peer: at least 10 a second")]
+
+
+def test_targets_of_a_time():
+    (met, missed) = _judged(_timed("a", 90e-6, 1.0, (Within(90e-6), Within(60e-6))))
+    assert (met.met, missed.met) == (True, False)
+    assert (missed.text, missed.found) == ("warphash: at most 60 µs", "90 µs")
+
+
+def test_targets_of_a_time_that_was_not_measured_stay_open():
+    outcome = _timed("a", 1.0, 1.0, (Within(1.0), Rate(1.0), OfLimit(0.5, device="cuda")))
+    outcome.ours.timing = None
+    assert [(verdict.met, verdict.found) for verdict in _judged(outcome)] == [(None, "not measured here")] * 3
+
+
+def test_targets_of_a_mean():
+    """Twice and eight times as fast: four times in the mean."""
+    targets = tuple(MeanFaster("Peer", times, ("a", "b")) for times in (3.99, 4.01))
+    pair = _timed("a", 1.0, 2.0, targets), _timed("b", 1.0, 8.0, ())
+    assert [(verdict.met, verdict.found) for verdict in _judged(*pair)] == [(True, "4.00x"), (False, "4.00x")]
+    alone = _judged(_timed("a", 1.0, 2.0, (MeanFaster("Peer", 1, ("a", "b")), MeanFaster("Nobody", 1, ("a",)))))
+    assert [(verdict.met, verdict.found) for verdict in alone] == [
+        (None, "2.00x, but of 1 alone"),
+        (None, "not measured here"),
+    ]
+
+
+def test_targets_of_another_device_are_left_out():
+    cpu, gpu = (Faster("Peer", 2), OfLimit(0.5), Peak(1.1)), (Rate(1.0), Within(1.0), Peak(1.1, device="cuda"))
+    outcome = _timed("a", 1.0, 4.0, (*cpu, *gpu))
+    outcome.workload = dataclasses.replace(outcome.workload, facts={"output_bytes": 1000.0})
+    outcome.ours.peak = 1000
+    assert _verdicts(outcome) == [True, False, True]
+    assert [verdict.met for verdict in _judged(outcome)] == [True, True, True]

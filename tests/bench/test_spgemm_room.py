@@ -14,7 +14,7 @@ from bench import spgemm, spgemm_inputs, spgemm_other_peers, spgemm_ours, spgemm
 from bench.harness import cli, memory
 from bench.harness.runner import Outcome, Row
 from bench.harness.timing import Timing
-from bench.harness.workload import QUICK, NoSlower, Settings, Unavailable
+from bench.harness.workload import QUICK, MeanFaster, NoSlower, Settings, Unavailable
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(CPU, threads=2)
@@ -198,6 +198,11 @@ def test_targets_between_workloads_name_existing_ones():
     names = {workload.name for workload in spgemm.ROOM.workloads}
     targets = [target for workload in spgemm.ROOM.workloads for target in workload.targets]
     assert {target.than for target in targets if isinstance(target, NoSlower)} <= names
+    (mean,) = (target for target in targets if isinstance(target, MeanFaster))
+    quick = {workload.name: workload for workload in spgemm.ROOM.workloads if workload.mode == QUICK}
+    assert set(mean.over) <= set(quick)
+    for name in mean.over:
+        assert any(contestant.name.startswith(mean.than) for contestant in quick[name].contestants)
 
 
 def test_every_quick_workload_has_a_pure_python_baseline_and_a_limit():
