@@ -239,11 +239,11 @@ EAGER = "torch eager"
 COMPILED = "torch.compile"
 
 
-def encode_peers(compiled_modes: tuple[str, ...] = (FULL, NAMED)) -> tuple[Contestant, ...]:
+def encode_peers(compiled_modes: tuple[str, ...], compiled_devices: tuple[str, ...]) -> tuple[Contestant, ...]:
     return (
         Contestant("Numba", numba_encode),
         Contestant(EAGER, eager_encode, devices=BOTH, baseline=True),
-        Contestant(COMPILED, compiled_encode, devices=BOTH, modes=compiled_modes),
+        Contestant(COMPILED, compiled_encode, devices=compiled_devices, modes=compiled_modes),
     )
 
 

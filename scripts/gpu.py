@@ -4,8 +4,10 @@
 Builds the package into the Python that runs this (which must hold a CUDA torch), without network, dependencies or
 build isolation; runs every operator, the CUDA tests, the benches, and compute-sanitizer. Each step has a time limit and
 a log; a step that fails does not keep the others from running, unless they need it. A sanitizer that the machine
-refuses is recorded, not fatal. Written into the folder: gpu.json and gpu.md, a log a step, tests.xml, bench.json,
-roofline_ROOM.png for each room, hamming_algorithms.json.
+refuses is recorded, not fatal. A room's benches are a step of their own: an error that brings the device down takes one
+room's figures with it, not all. What the time did not suffice for can be run again, on the same machine, by `--only`.
+Written into the folder: gpu.json and gpu.md, a log a step, tests.xml; bench_ROOM.json and roofline_ROOM.png for each
+room; hamming_algorithms.json, reductions.json, sorts.json, attention.json.
 Only the standard library is used here.
 """
 
@@ -31,6 +33,11 @@ SANITIZER_FOUND = 99  # the exit code that compute-sanitizer is told to give whe
 PASSED, FAILED, TIMED_OUT, REFUSED, NOT_RUN = "passed", "failed", "timed out", "refused", "not run"
 # What the Python here must hold: nothing is downloaded.
 NEEDED = {"torch": "torch", "numpy": "numpy", "rich": "rich", "pytest": "pytest", "hypothesis": "hypothesis"}
+# Seconds in which each room's benches may begin a workload; the last one may take BENCH_REST beyond.
+BENCH_SECONDS = {"hamming": 35, "hashgrid": 45, "lsh": 40, "spgemm": 60}
+BENCH_REST = 40
+SANITIZER_SECONDS = 100  # that earlier steps leave to the sanitizers
+SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 NEEDED |= {"scikit_build_core": "scikit-build-core", "pybind11": "pybind11"}
 
 MACHINE = """
@@ -52,6 +59,7 @@ class Step:
     limit: float  # seconds
     needs: str = ""  # a step that must have passed
     fatal: bool = True
+    leaves: float = 0  # seconds of the budget, to those after it
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -87,10 +95,22 @@ def missing() -> list[str]:
     return found
 
 
+def architecture() -> str:
+    """Of the first card, for CMake: other cards' code would only take time. Empty where nobody tells."""
+    question = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    first = (answer.splitlines() or [""])[0].strip().replace(".", "")
+    return f"{first}-real" if first.isdigit() else ""
+
+
 def steps(out: Path) -> list[Step]:
     python = sys.executable
     build = {
         "WARPHASH_CUDA": "ON",
+        "WARPHASH_CUDA_ARCHITECTURES": os.environ.get("WARPHASH_CUDA_ARCHITECTURES") or architecture(),
         "PIP_BREAK_SYSTEM_PACKAGES": "1",  # a distribution's Python refuses otherwise
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
@@ -98,24 +118,33 @@ def steps(out: Path) -> list[Step]:
     install = ["install", "-v", "--no-deps", "--no-build-isolation", "--no-index", "--force-reinstall", "."]
     pytest = ["-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junitxml={out / 'tests.xml'}"]
     smoke = [python, "scripts/smoke.py", "--device", "cuda"]
-    bench = ["-m", "bench", "--device", "cuda", "--json", str(out / "bench.json"), "--plot", str(out / "roofline.png")]
     found = [
         Step("machine", [python, "-c", MACHINE], 60),
         Step("driver", ["nvidia-smi"], 20, fatal=False),
-        Step("build", [python, "-m", "pip", *install], 300, environment=build),
+        Step("build", [python, "-m", "pip", *install], 240, environment=build),
         Step("info", [python, "-m", "warphash", "info"], 60, needs="build"),
         Step("operators", smoke, 60, needs="build"),
-        Step("tests", [python, "-m", "pytest", "-m", "cuda and not big", *pytest, "tests"], 180, needs="build"),
-        Step("benches", [python, *bench], 240, needs="build"),
+        Step("tests", [python, "-m", "pytest", "-m", "cuda and not big", *pytest, "tests"], 150, needs="build"),
     ]
-    timed = [python, "scripts/time_hamming_algorithms.py", "--json", str(out / "hamming_algorithms.json")]
-    found.append(Step("algorithms", timed, 60, needs="operators", fatal=False))
-    for tool in ("memcheck", "racecheck"):
+    for room, room_seconds in BENCH_SECONDS.items():
+        files = ["--json", str(out / f"bench_{room}.json"), "--plot", str(out / f"roofline_{room}.png")]
+        bench = ["-m", "bench", room, "--device", "cuda", "--keep-going", "--within", str(room_seconds), *files]
+        found.append(Step(f"bench_{room}", [python, *bench], room_seconds + BENCH_REST, needs="build"))
+    for name, script, limit in (
+        ("algorithms", "time_hamming_algorithms", 45),
+        ("reductions", "time_reductions", 20),
+        ("sorts", "time_sorts", 40),
+        ("attention", "time_attention", 40),
+    ):
+        file = out / ("hamming_algorithms.json" if name == "algorithms" else f"{name}.json")
+        timed = [python, f"scripts/{script}.py", "--json", str(file)]
+        found.append(Step(name, timed, limit, needs="operators", fatal=False, leaves=SANITIZER_SECONDS))
+    for tool in SANITIZERS:
         checker = [program("compute-sanitizer") or "compute-sanitizer", "--tool", tool]
         checker += ["--error-exitcode", str(SANITIZER_FOUND)]
         # Without torch's cache of memory each tensor is an allocation, whose ends memcheck sees.
         plain = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-        found.append(Step(tool, [*checker, *smoke], 120, needs="operators", fatal=False, environment=plain))
+        found.append(Step(tool, [*checker, *smoke], 90, needs="operators", fatal=False, environment=plain))
     return found
 
 
@@ -166,7 +195,7 @@ def run_all(todo: Sequence[Step], out: Path, budget: float) -> list[Result]:
     results: list[Result] = []
     for number, step in enumerate(todo):
         log = out / f"{number:02}_{step.name}.log"
-        left = end - time.monotonic()
+        left = end - time.monotonic() - step.leaves
         needed = next((result for result in results if result.name == step.needs), None)
         if needed is not None and needed.status != PASSED:
             result = Result(step.name, NOT_RUN, 0.0, None, step.command, "", f"{step.needs}: {needed.status}")
@@ -214,9 +243,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="show the steps and what this machine lacks, run nothing"
     )
+    parser.add_argument(
+        "--only", nargs="+", metavar="STEP", help="these steps alone, for which what they need was done before"
+    )
     options = parser.parse_args(arguments)
     out = options.out.resolve()
     todo = steps(out)
+    if options.only:
+        unknown = set(options.only) - {step.name for step in todo}
+        if unknown:
+            parser.error(f"--only: no step {min(unknown)}; there are {', '.join(step.name for step in todo)}")
+        todo = [step for step in todo if step.name in options.only]
     lacks = missing()
     if options.dry_run:
         for step in todo:

@@ -9,29 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from gpu_timing import median_seconds
 from rich.console import Console
 from rich.table import Table
 from warphash import _C_cuda
 
 ALGORITHMS = ("stream", "tile", "mma_b1", "mma_s8", "wgmma_b1", "wgmma_s8")
-
-
-def median_seconds(call: Callable[[], None], repeats: int) -> float:
-    call()
-    seconds = []
-    for _ in range(repeats):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        call()
-        end.record()
-        end.synchronize()
-        seconds.append(begin.elapsed_time(end) * 1e-3)
-    return statistics.median(seconds)
 
 
 def pairs_a_second(algorithm: str, queries: torch.Tensor, database: torch.Tensor, k: int, repeats: int) -> float | None:

@@ -188,6 +188,8 @@ def _run_all(
             start = time.perf_counter()
             try:
                 outcomes.append(run(workload, settings, clock, room.name))
+                if settings.device.type == "cuda":  # the inputs are still at hand
+                    memory.measure(outcomes[-1:], settings)
             except Unavailable as error:
                 console.print(f"left out: {workload.name}: {error}", style="yellow", highlight=False)
             except Exception as error:
@@ -261,7 +263,7 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
         within=math.inf if options.within is None else options.within,
         keep_going=options.keep_going,
     )
-    if options.memory or options.full or settings.device.type == "cuda":
+    if (options.memory or options.full) and settings.device.type == "cpu":
         memory.measure(outcomes, settings)
     apply_limits(outcomes, limits)
     limits.refresh()

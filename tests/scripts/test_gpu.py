@@ -75,6 +75,14 @@ def test_the_budget_holds_for_all_steps(gpu: ModuleType, tmp_path: Path) -> None
     assert outcome(gpu.run_all(todo, tmp_path, 1)) == {"first": "not run"}
 
 
+def test_a_step_leaves_time_to_those_after_it(gpu: ModuleType, tmp_path: Path) -> None:
+    todo = [gpu.Step("timing", python("pass"), 30, leaves=20), gpu.Step("memcheck", python("pass"), 30)]
+    results = gpu.run_all(todo, tmp_path, 20)
+    assert outcome(results) == {"timing": "not run", "memcheck": "passed"}
+    assert results[0].reason == "no time left"
+    assert outcome(gpu.run_all(todo, tmp_path, 60)) == {"timing": "passed", "memcheck": "passed"}
+
+
 def test_what_is_written(gpu: ModuleType, tmp_path: Path) -> None:
     todo = [gpu.Step("machine", python('print(\'noise\'); print(\'{"gpu": "card", "torch": "2.13"}\')'), 30)]
     gpu.write(gpu.run_all(todo, tmp_path, 60), tmp_path)
@@ -87,9 +95,52 @@ def test_what_is_written(gpu: ModuleType, tmp_path: Path) -> None:
 def test_dry_run_runs_nothing(gpu: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main(["--out", str(tmp_path / "out"), "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    for name in ("build", "tests", "benches", "memcheck", "racecheck"):
-        assert f"\n{name} (at most" in shown
+    rooms = ("bench_hamming", "bench_hashgrid", "bench_lsh", "bench_spgemm")
+    timings = ("algorithms", "reductions", "sorts", "attention")
+    sanitizers = ("memcheck", "racecheck", "initcheck", "synccheck")
+    places = [shown.index(f"\n{name} (at most") for name in ("build", "tests", *rooms, *timings, *sanitizers)]
+    assert places == sorted(places)
     assert not (tmp_path / "out").exists()
+
+
+def test_chosen_steps_alone(gpu: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main(["--out", str(tmp_path / "out"), "--dry-run", "--only", "machine", "initcheck"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" (at")[0] for line in lines if " (at most" in line] == ["machine", "initcheck"]
+    with pytest.raises(SystemExit):
+        gpu.main(["--out", str(tmp_path / "out"), "--only", "nonsense"])
+    assert "no step nonsense; there are machine, driver, build" in capsys.readouterr().err
+
+
+def test_code_is_built_for_the_card_at_hand(gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def built_for() -> str:
+        (build,) = (step for step in gpu.steps(tmp_path) if step.name == "build")
+        return build.environment["WARPHASH_CUDA_ARCHITECTURES"]
+
+    monkeypatch.delenv("WARPHASH_CUDA_ARCHITECTURES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert built_for() == ""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 9.0\necho 8.0\n")
+    tool.chmod(0o755)
+    assert built_for() == "90-real"
+    monkeypatch.setenv("WARPHASH_CUDA_ARCHITECTURES", "80-real;90")
+    assert built_for() == "80-real;90"
+    monkeypatch.delenv("WARPHASH_CUDA_ARCHITECTURES")
+    tool.write_text("#!/bin/sh\nexit 6\n")
+    assert built_for() == ""
+
+
+def test_the_benches_options_are_those_of_the_command(gpu: ModuleType, tmp_path: Path) -> None:
+    from bench.harness.cli import parser
+
+    benches = [step for step in gpu.steps(tmp_path) if step.name.startswith("bench_")]
+    assert len(benches) == 4
+    for step in benches:
+        options = parser().parse_args(step.command[3:])
+        assert step.name == f"bench_{options.rooms[0]}"
+        assert (options.device, options.keep_going) == ("cuda", True)
+        assert options.within < step.limit
 
 
 def test_the_steps_name_files_that_exist(gpu: ModuleType, tmp_path: Path) -> None:
