@@ -116,8 +116,9 @@ def limits_table(limits: Limits, console: Console) -> None:
     table = Table(title="Limits of this machine", title_justify="left", title_style="bold")
     table.add_column("limit")
     table.add_column("rate", justify="right")
+    on_a_gpu = any(rate is not None and name.startswith("cuda_") for name, rate in limits.known().items())
     for name, rate in sorted(limits.known().items(), key=lambda item: _limit_order(item[0])):
-        if rate is None and name.startswith("cuda_"):
+        if rate is None and (on_a_gpu or name.startswith("cuda_")):
             continue
         unit = "B/s" if name.startswith(("read", "write", "touch")) else "/s" if name != "core_clock" else "Hz"
         table.add_row(label(name), "not here" if rate is None else f"{rate_text(rate)}{unit}")

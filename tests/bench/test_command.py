@@ -7,12 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 
 from bench.harness import cli
 from bench.harness.cli import main
+from bench.harness.timing import HostClock
+from bench.harness.workload import Contestant, Need, OfLimit, Peak, Rate, Within
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -149,6 +153,48 @@ def test_a_failing_call_ends_the_run_or_is_told_at_its_end(monkeypatch, capsys, 
     data = json.loads((tmp_path / "out.json").read_text())
     assert [workload["name"] for workload in data["workloads"]] == ["whole"]
     assert data["lacking"] == {"broken": "RuntimeError: CUDA error: an illegal memory access was encountered"}
+
+
+def test_a_run_on_a_gpu(monkeypatch, capsys, tmp_path):
+    """All that stands around the calls, with a device that only says it is one."""
+    known = {"cuda_popcount": 1e6, "accumulate:16384": 2e6, "read:536870912": 1e9, "gather:16777216": 1e8}
+    properties = SimpleNamespace(name="a card", multi_processor_count=1, total_memory=1, major=9, minor=0)
+    device = SimpleNamespace(type="cuda")
+    for name, value in {
+        "get_device_properties": properties,
+        "synchronize": None,
+        "reset_peak_memory_stats": None,
+        "memory_allocated": 100,
+        "max_memory_allocated": 1100,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(cli, "_settings", lambda options: fakes.settings(device=device))
+    monkeypatch.setattr(cli, "CudaClock", lambda _: HostClock())
+    needs = (Need({"cuda_popcount": 10.0, "distance_avx2": 10.0}), Need({"accumulate:16384": 4.0}))
+    targets = (Rate(1.0), Within(1e-12), Peak(1.1, device="cuda"), OfLimit(1e-9, device="cuda"))
+    peer = Contestant("a peer", fakes.ours, devices=("cuda",))
+    work = fakes.workload(
+        contestants=(Contestant("warphash", fakes.ours, devices=("cuda",)), peer),
+        needs=needs,
+        targets=targets,
+        small=list,
+        facts={"output_bytes": 1000.0, "column": "x"},
+    )
+    monkeypatch.setattr(cli, "load_rooms", lambda names: [fakes.room(work)])
+    limits = fakes.fake_limits(known)
+    monkeypatch.setattr(cli.Limits, "of", lambda *_, **__: limits)
+    file = tmp_path / "out.json"
+    assert main(["--json", str(file), "--plot", str(tmp_path / "out.png"), "--keep-going"]) == 0
+    data = json.loads(file.read_text())
+    (found,) = data["workloads"]
+    assert [row["contestant"] for row in found["rows"]] == ["warphash", "a peer"]
+    assert [row["peak_bytes"] for row in found["rows"]] == [1000, 1000]
+    assert [target["met"] for target in found["targets"]] == [True, False, True, True]
+    assert found["rows"][0]["limit"] in ("cuda_popcount", "accumulate:16384")
+    assert data["limits"]["gather:16777216"] == 1e8
+    text = capsys.readouterr().out
+    assert "a card" in text
+    assert "distance_avx2" not in text
 
 
 def test_profile(tmp_path):
