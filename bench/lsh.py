@@ -82,7 +82,7 @@ def _workload(
     items: float,
     read: float,
     written: float,
-    arithmetic: dict[str, float] | None = None,
+    needed: dict[str, float] | None = None,
     targets: Sequence[Target] = (),
     mode: str = QUICK,
     drawn: float = 0.0,
@@ -95,7 +95,7 @@ def _workload(
     needs = [
         Need({memory_limit("read", read): read}),
         Need({memory_limit("write", written): written}),
-        *([Need(arithmetic)] if arithmetic else ()),
+        *([Need(needed)] if needed else ()),
         *([Need({"cuda_shared_count": counts})] if counts else ()),
     ]
     return Workload(
@@ -150,7 +150,7 @@ def _simhash(
         items=rows,
         read=read,
         written=rows * bits / 8,
-        arithmetic=dict.fromkeys(MULTIPLY_ADDS, products),
+        needed=dict.fromkeys(MULTIPLY_ADDS, products),
         targets=(*targets, *(fast if bits in (64, 256) else ())) if single and rows == ROWS and dim == DIM else gpu,
         mode=mode,
         drawn=products,
@@ -172,7 +172,7 @@ def _rotation(what: str, tables: int, mode: str, *, rows: int = ROWS, dim: int =
         items=rows,
         read=4.0 * rows * dim,
         written=rows * (tables / 8 if hd3 else 4 * tables),
-        arithmetic=dict.fromkeys(MULTIPLY_ADDS, rows * dim * butterflies * (1 if hd3 else tables)),
+        needed=dict.fromkeys(MULTIPLY_ADDS, rows * dim * butterflies * (1 if hd3 else tables)),
         targets=(Faster("FAISS", 6.0), OfLimit(0.55))
         if hd3
         else (Faster("FALCONN", 6.0), Faster("torch eager, dense", 10.0), OfLimit(0.85)),
@@ -202,7 +202,7 @@ def _sort(
         items=total,
         read=total * dim * dtype.itemsize,
         written=total * 16,
-        arithmetic=dict.fromkeys(MULTIPLY_ADDS, total * dim * bits),
+        needed=dict.fromkeys(MULTIPLY_ADDS, total * dim * bits),
         counts=total,
         targets=targets,
         mode=mode,
@@ -225,7 +225,7 @@ def _minhash(count: int, mode: str, name: str = "") -> Workload:
         items=count,
         read=4.0 * count * LENGTH,
         written=4.0 * count * PERMUTATIONS,
-        arithmetic=dict.fromkeys(MINIMA, steps),
+        needed=dict.fromkeys(MINIMA, steps),
         targets=(
             Faster("datasketch", 75),
             Faster("rensa", 2.0),
@@ -281,7 +281,7 @@ def _sketch_workloads(count: int = 100_000) -> list[Workload]:
             items=count,
             read=tokens,
             written=8.0 * count,
-            arithmetic=dict.fromkeys(MINIMA, tokens / 4 * PERMUTATIONS),
+            needed=dict.fromkeys(MINIMA, tokens / 4 * PERMUTATIONS),
             targets=(Faster("rensa", 5.0), Faster("datasketch", 90.0)),
         ),
         _workload(
@@ -294,7 +294,7 @@ def _sketch_workloads(count: int = 100_000) -> list[Workload]:
             items=count / 5,
             read=count / 5 * LENGTH * 6.5,
             written=8.0 * count / 5,
-            arithmetic=dict.fromkeys(MINIMA, count / 5 * LENGTH * PERMUTATIONS),
+            needed=dict.fromkeys(MINIMA, count / 5 * LENGTH * PERMUTATIONS),
             targets=(Faster("datasketch", 20.0),),
             devices=("cpu",),
         ),
@@ -353,7 +353,7 @@ def _bucket_workloads() -> list[Workload]:
             read=_query_bytes(tables, queries, each),
             written=8.0 * queries * tables * each,
             # Of each run the line of its offsets, and those of its items, which begin anywhere in a line.
-            arithmetic={
+            needed={
                 memory_limit("gather", 8.0 * tables * (items + (1 << 16))): queries * tables * (2 + (each - 1) / 8)
             },
             targets=(Faster("torch eager", 3.8), Faster("NumPy", 13.0)),
@@ -369,7 +369,7 @@ def _bucket_workloads() -> list[Workload]:
             items=float(users * length * hashes),
             read=4.0 * users * length * (dim + hashes),
             written=4.0 * users * hashes * buckets * dim,
-            arithmetic=dict.fromkeys(MULTIPLY_ADDS, visited),
+            needed=dict.fromkeys(MULTIPLY_ADDS, visited),
         ),
     ]
 

@@ -197,8 +197,8 @@ def _run_all(
                     raise
                 lacking[workload.name] = first_line(error)
                 console.print(f"failed: {workload.name}: {first_line(error)}", style="red", highlight=False)
-                continue
-            limits.refresh(memory=False)
+            else:
+                limits.refresh(memory=False)
             progress.advance(task)
             if not console.is_terminal:
                 console.print(f"{workload.name}: {time.perf_counter() - start:.1f} s", highlight=False)
