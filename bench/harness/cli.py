@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from bench import ROOMS
 from bench.harness import allocator, compare, machine, memory, model, profile, report
 from bench.harness.limits import LARGEST_BUFFER, Limits, memory_limit
 from bench.harness.runner import WRONG, Outcome, apply_limits, first_line, run
-from bench.harness.targets import judge
+from bench.harness.targets import Verdict, judge
 from bench.harness.timing import Clock, CudaClock, HostClock
 from bench.harness.workload import FULL, QUICK, Room, Settings, Unavailable, Workload, chosen
 
 FINE, BAD_RESULT, BAD_CALL = 0, 1, 2
 NO_TIME = "no time left"
+Verdicts = dict[str, list[Verdict]]
 
 # A buffer that the second-level cache of every GPU we know holds, and no first-level cache.
 IN_L2 = 16 << 20
@@ -64,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--tolerance", type=float, default=0.15, help="slower than this is a regression (default 0.15)")
     out.add_argument("--within", type=float, metavar="SECONDS", help="begin no further workload after so many seconds")
     out.add_argument(
-        "--keep-going", action="store_true", help="go on after a workload in which our own call has failed; exit code 1"
+        "--keep-going",
+        action="store_true",
+        help="go on after a workload in which our own call has failed (exit code 1); write --json after each",
     )
     out.add_argument("--only", metavar="PATTERN", help="workloads whose name has this part (* and ? allowed)")
     out.add_argument("--list", action="store_true", help="name the workloads and contestants, run nothing")
@@ -173,14 +176,18 @@ def _run_all(
     *,
     within: float = math.inf,
     keep_going: bool = False,
+    save: Callable[[Sequence[Outcome], Mapping[str, str]], None] | None = None,
 ) -> tuple[list[Outcome], dict[str, str]]:
-    """Outcomes, and why there is none of a workload: no time left for it, or our own call failed."""
+    """Outcomes, and why there is none of a workload: no time left for it, or our own call failed.
+
+    save: is given both after each workload, those to come as such that no time was left for.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     outcomes, lacking = [], {}
     end = time.monotonic() + within
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(picked))
-        for room, workload in picked:
+        for number, (room, workload) in enumerate(picked):
             if time.monotonic() > end:
                 lacking[workload.name] = NO_TIME
                 continue
@@ -199,6 +206,8 @@ def _run_all(
                 console.print(f"failed: {workload.name}: {first_line(error)}", style="red", highlight=False)
             else:
                 limits.refresh(memory=False)
+            if save is not None:
+                save(outcomes, lacking | {later.name: NO_TIME for _, later in picked[number + 1 :]})
             progress.advance(task)
             if not console.is_terminal:
                 console.print(f"{workload.name}: {time.perf_counter() - start:.1f} s", highlight=False)
@@ -254,6 +263,16 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
         for name in sorted({name for _, workload in picked for name in model.names(workload.needs)}):
             limits.rate(name)
     clock: Clock = CudaClock(settings.device) if settings.device.type == "cuda" else HostClock()
+
+    def results(outcomes: Sequence[Outcome], lacking: Mapping[str, str]) -> tuple[Verdicts, dict[str, Any]]:
+        apply_limits(outcomes, limits)
+        verdicts = judge(outcomes, str(described["features"].get("isa", "")), settings, limits)
+        known = limits.known()
+        return verdicts, report.record(outcomes, verdicts, known, described, machine.versions(), settings, lacking)
+
+    def save(outcomes: Sequence[Outcome], lacking: Mapping[str, str]) -> None:
+        report.write_json(results(outcomes, lacking)[1], options.json)
+
     outcomes, lacking = _run_all(
         picked,
         settings,
@@ -262,16 +281,14 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
         progress,
         within=math.inf if options.within is None else options.within,
         keep_going=options.keep_going,
+        save=save if options.json and options.keep_going else None,
     )
     if (options.memory or options.full) and settings.device.type == "cpu":
         memory.measure(outcomes, settings)
     apply_limits(outcomes, limits)
     limits.refresh()
-    apply_limits(outcomes, limits)
-    isa = str(described["features"].get("isa", ""))
-    verdicts = judge(outcomes, isa, settings, limits)
     described["cores_taken_by_others"] = max(described["cores_taken_by_others"], machine.cores_taken_by_others())
-    data = report.record(outcomes, verdicts, limits.known(), described, machine.versions(), settings, lacking)
+    verdicts, data = results(outcomes, lacking)
     out.print(_heading(described, settings), highlight=False)
     for room in rooms:
         report.tables(room, [outcome for outcome in outcomes if outcome.room == room.name], verdicts, out)

@@ -62,8 +62,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     known = {"machine": ("cpu", "gpu"), "settings": ("threads", "device", "keeps_memory")}
     for where, keys in known.items():
         for key in keys:
-            old, new = before.get(where, {}).get(key), now.get(where, {}).get(key)
-            if old != new:
+            old, new = (run.get(where, {}).get(key) for run in (before, now))
+            if old != new and not (key == "keeps_memory" and not old and not new):  # older files do not tell
                 found.append(f"{key}: {old} then, {new} now")
     return found
 

@@ -54,12 +54,13 @@ __global__ void __launch_bounds__(probe_threads) multiply(const int rounds, unsi
   sink[blockIdx.x * probe_threads + threadIdx.x] = unsigned(sum);
 }
 
-// A token x for all permutations of a thread; the next one is no sum of the one before, or a * x could become an addition.
+// A token x for all permutations of a thread. Neither does the next token follow from the one before by a sum, nor a
+// permutation's a: the compiler would make an addition of a * x.
 __global__ void __launch_bounds__(probe_threads) least_affine(const int rounds, unsigned* sink) {
   unsigned a[affine_unroll], least[affine_unroll], x = threadIdx.x;
   const unsigned b = threadIdx.x ^ 0x85ebca6bu;
 #pragma unroll
-  for (int i = 0; i < affine_unroll; ++i) a[i] = 2 * (threadIdx.x + i) + 1, least[i] = ~0u;
+  for (int i = 0; i < affine_unroll; ++i) a[i] = (threadIdx.x ^ unsigned(i + 1) * 0x9e3779b1u) | 1, least[i] = ~0u;
   for (int round = 0; round < rounds; ++round) {
     x = x * 0x9e3779b1u + unsigned(round);
 #pragma unroll

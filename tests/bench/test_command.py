@@ -155,6 +155,19 @@ def test_a_failing_call_ends_the_run_or_is_told_at_its_end(monkeypatch, capsys, 
     assert data["lacking"] == {"broken": "RuntimeError: CUDA error: an illegal memory access was encountered"}
 
 
+def test_a_run_that_is_killed_leaves_what_it_has_measured(monkeypatch, tmp_path):
+    def killed(values):
+        raise KeyboardInterrupt
+
+    sums(monkeypatch, fakes.workload("first"), fakes.workload("second", solve=killed), fakes.workload("third"))
+    file = tmp_path / "out.json"
+    with pytest.raises(KeyboardInterrupt):
+        main(["--device", "cpu", "--threads", "1", "--json", str(file), "--keep-going"])
+    data = json.loads(file.read_text())
+    assert [workload["name"] for workload in data["workloads"]] == ["first"]
+    assert data["lacking"] == {"second": "no time left", "third": "no time left"}
+
+
 def test_a_run_on_a_gpu(monkeypatch, capsys, tmp_path):
     """All that stands around the calls, with a device that only says it is one."""
     known = {"cuda_popcount": 1e6, "accumulate:16384": 2e6, "read:536870912": 1e9, "gather:16777216": 1e8}

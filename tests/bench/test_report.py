@@ -238,6 +238,8 @@ def test_differences_between_runs_are_told(data):
     other["settings"]["threads"] = 64
     assert compare.differences(data, other) == ["threads: 1 then, 64 now"]
     assert compare.differences(data, data) == []
+    del other["settings"]["keeps_memory"], other["settings"]["threads"]
+    assert compare.differences(other, data) == ["threads: None then, 1 now"]
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", '{"schema": 99, "workloads": []}', '{"schema": 1}'])

@@ -61,7 +61,7 @@ def test_tensor_products(emulated_kernels: EmulatedKernels, name: str) -> None:
 def test_minima(emulated_kernels: EmulatedKernels) -> None:
     sink, threads = np.zeros(THREADS, np.uint32), np.arange(THREADS, dtype=np.uint32)
     emulated_kernels.probe_affine_min(1, 3, sink)
-    a = 2 * (threads[:, None] + np.arange(16, dtype=np.uint32)) + 1
+    a = threads[:, None] ^ np.arange(1, 17, dtype=np.uint32) * np.uint32(0x9E3779B1) | np.uint32(1)
     b = (threads ^ np.uint32(0x85EBCA6B))[:, None]
     x, least = threads, np.full(a.shape, ~np.uint32(0))
     for number in range(3):
