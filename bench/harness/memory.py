@@ -7,6 +7,7 @@ GPU torch's own allocator tells it, in this process.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -80,13 +81,16 @@ def peak_on_device(measured: Contestant, inputs: Any, settings: Settings) -> int
 
 def _measure_on_device(outcome: Outcome, settings: Settings) -> None:
     contestants = {contestant.name: contestant for contestant in outcome.workload.contestants}
+    # Too little memory is left, or an earlier error has brought the device down.
+    refused = (RuntimeError, MemoryError)
     try:
         inputs = outcome.workload.make(settings.device)
-        for row in outcome.rows:
-            if row.timing is not None:
-                row.peak = peak_on_device(contestants[row.contestant], inputs, settings)
-    except RuntimeError:  # too little memory is left, or an earlier error has brought the device down
+    except refused:
         return
+    for row in outcome.rows:
+        if row.timing is not None:
+            with contextlib.suppress(*refused):
+                row.peak = peak_on_device(contestants[row.contestant], inputs, settings)
 
 
 def measure(outcomes: Sequence[Outcome], settings: Settings) -> None:

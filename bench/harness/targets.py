@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.harness.limits import Limits
 from bench.harness.model import named_share
-from bench.harness.runner import Outcome, Row
+from bench.harness.runner import WRONG, Outcome, Row
 from bench.harness.texts import rate_text, seconds_text
 from bench.harness.workload import Faster, MeanFaster, NoSlower, OfLimit, Peak, Rate, Settings, Target, Within
 
@@ -24,10 +24,11 @@ class Verdict:
 
 
 def _row(outcome: Outcome, prefix: str) -> Row | None:
-    """The fastest row whose contestant begins with the prefix; ours where it is empty."""
+    """The fastest row with no wrong answer whose contestant begins with the prefix; ours where it is empty."""
     if not prefix:
         return outcome.ours
-    rows = [row for row in outcome.rows if row.contestant.startswith(prefix) and row.seconds is not None]
+    named = [row for row in outcome.rows if row.contestant.startswith(prefix)]
+    rows = [row for row in named if row.seconds is not None and row.check != WRONG]
     return min(rows, key=lambda row: row.seconds or 0.0, default=None)
 
 

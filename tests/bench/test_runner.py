@@ -137,6 +137,12 @@ def test_targets_against_a_peer():
     ]
 
 
+def test_no_target_is_judged_by_a_wrong_answer():
+    outcome = _timed("a", 1.0, 4.0, (Faster("Peer", 4),))
+    outcome.rows[1].check = runner.WRONG
+    assert _verdicts(outcome) == [None]
+
+
 def test_targets_of_another_level_or_thread_count_are_left_out():
     targets = (Faster("Peer", 2, isa="amx"), Faster("Peer", 2, threads=8), Faster("Peer", 2, ours="warphash (avx2)"))
     assert _verdicts(_timed("a", 1.0, 4.0, targets)) == []

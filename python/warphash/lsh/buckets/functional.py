@@ -106,7 +106,7 @@ def bucket_query(table: BucketTable, query_codes: Any, *, validate: bool = True)
     """All items that share a bucket with a query in any table.
 
     Args:
-        table: of codes [T, N], or [N] for a single table.
+        table: of codes [T, N], or [N] for a single table. In one made by hand the items of a bucket must ascend.
         query_codes: integers ``[T, Q]``, the queries' code in each table; ``[Q]`` beside a table of codes [N].
         validate: on CUDA: check the range of codes, which waits for the device.
 
