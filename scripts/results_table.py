@@ -112,15 +112,18 @@ def _full_tables(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _heading(data: Mapping[str, Any]) -> list[str]:
+def _heading(data: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[str]:
+    """before: the run above, whose versions are not written again."""
     machine, settings = data["machine"], data["settings"]
     where = machine["gpu"]["name"] if isinstance(machine.get("gpu"), dict) else machine["cpu"]
-    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    told = before["versions"] if before is not None else {}
+    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items() if told.get(name) != version)
     threads = "one thread" if settings["threads"] == 1 else f"{settings['threads']} threads"
     kept = ", freed memory kept" if settings.get("keeps_memory") else ""
     return [
-        f"Measured {data['date'][:10]} on {where}, {threads}, `{settings['mode']}` run{kept};",
-        f"{versions}.",
+        f"Measured {data['date'][:10]} on {where}, {threads}, `{settings['mode']}` run{kept}"
+        + (";" if versions else "."),
+        *([f"{versions}."] if versions else []),
         "",
     ]
 
@@ -139,9 +142,9 @@ def _targets(workloads: Sequence[Mapping[str, Any]]) -> list[str]:
 def text(runs: Sequence[Mapping[str, Any]], full: bool) -> str:
     """The lines between the marks."""
     lines = [] if full else ["Columns of peers: their time over ours, above 1 where warphash is faster.", ""]
-    for data in runs:
+    for data, before in zip(runs, [None, *runs], strict=False):
         workloads = data["workloads"]
-        lines += _heading(data)
+        lines += _heading(data, before)
         if full:
             lines += _targets(workloads) + _full_tables(workloads)
             continue

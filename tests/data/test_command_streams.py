@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,18 @@ def signalled(name: str) -> Callable[..., Any]:
     return meanwhile
 
 
+@pytest.fixture
+def no_signal_ignored() -> Iterator[None]:
+    """As a terminal starts a program; nohup has SIGHUP ignored."""
+    ignored = [name for name in NAMES if signal.getsignal(signal.Signals[name]) == signal.SIG_IGN]
+    for name in ignored:
+        signal.signal(signal.Signals[name], signal.SIG_DFL)
+    yield
+    for name in ignored:
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
+
+
+@pytest.mark.usefixtures("no_signal_ignored")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_signal_leaves_nothing_behind(
     name: str, texts: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
