@@ -109,7 +109,8 @@ def test_runs_are_written_one_after_the_other(tmp_path, capsys):
         file.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     files = []
     for name, changes in (("a.json", {"threads": 2}), ("b.json", {"keeps_memory": True})):
-        data = report.record([_outcome()], {}, {}, {"cpu": "a processor"}, {}, fakes.settings(**changes))
+        versions = {"torch": "2.13"}
+        data = report.record([_outcome()], {}, {}, {"cpu": "a processor"}, versions, fakes.settings(**changes))
         files.append(tmp_path / name)
         files[-1].write_text(json.dumps(data))
     assert results_table.main([*map(str, files), str(document), str(full)]) == 0
@@ -118,7 +119,8 @@ def test_runs_are_written_one_after_the_other(tmp_path, capsys):
         assert text.startswith("before\n<!-- results -->\n")
         assert text.endswith("<!-- /results -->\nafter\n")
         assert "old" not in text
-        first, second = text.index("2 threads, `quick` run;"), text.index("one thread, `quick` run, freed memory kept;")
+        first = text.index("2 threads, `quick` run;\ntorch 2.13.\n")
+        second = text.index("one thread, `quick` run, freed memory kept.\n")
         assert first < second
     assert results_table.main([str(document), str(tmp_path / "c.json")]) == 2
     assert "run `make bench` first" in capsys.readouterr().err
