@@ -162,16 +162,15 @@ def _encode(
 ) -> Workload:
     own = (level("avx2"), level("scalar", modes=(FULL, NAMED))) if levels else ()
     # On a GPU compiling takes longer than all the room's other quick workloads: one has it there, the last.
-    compiled_peer = encode_peers(
-        (QUICK, FULL, NAMED) if compiled else (FULL, NAMED),
-        devices if "cpu" not in devices or not compiled else ("cpu",),
+    peers = encode_peers(
+        (QUICK, FULL, NAMED) if compiled else (FULL, NAMED), ("cpu",) if compiled and "cpu" in devices else devices
     )
     return _workload(
         "encode",
         shape,
         solve_encode,
         closeness(tolerance),
-        (*own, *compiled_peer),
+        (*own, *peers),
         group="encode" if shape.dtype == torch.float32 else "encode, tables of half types",
         mode=mode,
         gathers=True,

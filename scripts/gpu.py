@@ -136,7 +136,7 @@ def steps(out: Path) -> list[Step]:
         ("sorts", "time_sorts", 40),
         ("attention", "time_attention", 40),
     ):
-        file = out / ("hamming_algorithms.json" if name == "algorithms" else f"{name}.json")
+        file = out / f"{script.removeprefix('time_')}.json"
         timed = [python, f"scripts/{script}.py", "--json", str(file)]
         found.append(Step(name, timed, limit, needs="operators", fatal=False, leaves=SANITIZER_SECONDS))
     for tool in SANITIZERS:

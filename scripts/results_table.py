@@ -158,11 +158,14 @@ def text(runs: Sequence[Mapping[str, Any]], full: bool) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, nargs="+", help="what `python -m bench --json` wrote (*.json)")
-    parser.add_argument("documents", type=Path, nargs="+", help="where to write it")
-    named = parser.parse_args(arguments)
-    files = [*named.results, *named.documents]
+    parser.add_argument(
+        "files", type=Path, nargs="+", help="*.json: what `python -m bench --json` wrote; others: where to write it"
+    )
+    files = parser.parse_args(arguments).files
     results = [file for file in files if file.suffix == ".json"]
+    documents = [file for file in files if file.suffix != ".json"]
+    if not results or not documents:
+        parser.error("expected at least one *.json and one document")
     runs = []
     for file in results:
         try:
@@ -170,11 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (OSError, ValueError) as error:
             print(f"{file}: {error}; run `make bench` first", file=sys.stderr)
             return 2
-    if not runs:
-        parser.error("no *.json among the files")
-    for document in files:
-        if document in results:
-            continue
+    for document in documents:
         old = document.read_text()
         if not MARKED.search(old):
             print(f"{document}: has no <!-- results --> … <!-- /results -->", file=sys.stderr)

@@ -63,7 +63,13 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--profile", type=Path, metavar="DIR", help="trace ours and the baselines instead of timing them")
     out.add_argument("--against", type=Path, metavar="FILE", help="compare with an earlier --json file")
     out.add_argument("--tolerance", type=float, default=0.15, help="slower than this is a regression (default 0.15)")
-    out.add_argument("--within", type=float, metavar="SECONDS", help="begin no further workload after so many seconds")
+    out.add_argument(
+        "--within",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="begin no further workload after so many seconds",
+    )
     out.add_argument(
         "--keep-going",
         action="store_true",
@@ -279,7 +285,7 @@ def _bench(options: argparse.Namespace, out: Console, progress: Console) -> int:
         clock,
         limits,
         progress,
-        within=math.inf if options.within is None else options.within,
+        within=options.within,
         keep_going=options.keep_going,
         save=save if options.json and options.keep_going else None,
     )

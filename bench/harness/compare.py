@@ -56,15 +56,23 @@ def _rows(data: Mapping[str, Any]) -> dict[tuple[str, str], tuple[dict[str, Any]
     }
 
 
+# What two runs should have in common, and what a file meant that does not tell.
+SHARED = (
+    ("machine", "cpu", None),
+    ("machine", "gpu", None),
+    ("settings", "threads", None),
+    ("settings", "device", None),
+    ("settings", "keeps_memory", False),
+)
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What makes the two runs hard to compare."""
     found = []
-    known = {"machine": ("cpu", "gpu"), "settings": ("threads", "device", "keeps_memory")}
-    for where, keys in known.items():
-        for key in keys:
-            old, new = (run.get(where, {}).get(key) for run in (before, now))
-            if old != new and not (key == "keeps_memory" and not old and not new):  # older files do not tell
-                found.append(f"{key}: {old} then, {new} now")
+    for where, key, untold in SHARED:
+        old, new = (run.get(where, {}).get(key, untold) for run in (before, now))
+        if old != new:
+            found.append(f"{key}: {old} then, {new} now")
     return found
 
 
